@@ -1,0 +1,62 @@
+# One entry point. Everything that is needed comes as hash-locked wheels into .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+NOTARY_HOME ?= var
+export NOTARY_HOME
+
+.PHONY: help run demo test check slow bench lock pyz clean
+
+help:
+	@echo "make run    serve at http://127.0.0.1:8080, made at first start in ./var"
+	@echo "make demo   deposit, certify and verify real files, then flip a byte of each"
+	@echo "make test   the tests        make check  linters, types, architecture"
+	@echo "make slow   fault and load tests, in full    make bench  the figures, as JSON"
+	@echo "make pyz    dist/verify.pyz, the offline verifier in one file"
+
+$(VENV)/run: requirements.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	echo "$(CURDIR)" > "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/evidence.pth"
+	printf '#!/bin/sh\nexec "%s/python" -m notary.cli.main "$$@"\n' "$(CURDIR)/$(BIN)" > $(BIN)/notary
+	chmod +x $(BIN)/notary
+	touch $@
+
+$(VENV)/dev: requirements-dev.txt $(VENV)/run
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	touch $@
+
+run: $(VENV)/run
+	@$(BIN)/notary init --if-absent
+	@exec $(BIN)/notary serve
+
+demo: $(VENV)/run
+	$(BIN)/python -m bench.demo $(FILES)
+
+test: $(VENV)/dev
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy .
+	$(BIN)/python -m pytest -q tests/test_architecture.py
+	$(BIN)/hadolint Dockerfile
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec compose.yaml
+	$(BIN)/compose-lint check compose.yaml
+
+slow: $(VENV)/dev
+	$(BIN)/python -m pytest -m slow $(ARGS)
+
+bench: $(VENV)/dev
+	@$(BIN)/python -m bench $(BENCH)
+
+pyz: $(VENV)/run
+	$(BIN)/python -m notary.cli.pack dist/verify.pyz
+
+lock:
+	$(BIN)/pip-compile --quiet --upgrade --generate-hashes --strip-extras --allow-unsafe --no-emit-index-url --no-emit-find-links -o requirements.txt requirements.in
+	$(BIN)/pip-compile --quiet --upgrade --generate-hashes --strip-extras --allow-unsafe --no-emit-index-url --no-emit-find-links -o requirements-dev.txt requirements-dev.in
+
+clean:
+	rm -rf $(VENV) dist demo-out

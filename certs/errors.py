@@ -1,0 +1,44 @@
+"""What can go wrong with a paper. Codes are stable: verdicts and documents depend on them.
+
+CertsError
+├── CertificateMalformed   the bytes are not a certificate, or hold none
+├── UnsupportedFormat      a certificate of a version this software does not know
+├── SealInvalid            the certificate is not what its issuer signed
+├── UnknownKey             signed by a key that the caller does not trust
+├── OriginalDiffers        the original handed in for a bundle is not the registered one
+└── RenderFailed           the PDF could not be drawn
+
+Messages are lower case, quote values and show both sides.
+"""
+
+from __future__ import annotations
+
+
+class CertsError(Exception):
+    """Base of all. `code` is the stable machine-readable name of what happened."""
+
+    code = "certificate_error"
+
+
+class CertificateMalformed(CertsError):
+    code = "certificate_unreadable"
+
+
+class UnsupportedFormat(CertsError):
+    code = "unsupported_version"
+
+
+class SealInvalid(CertsError):
+    code = "signature_invalid"
+
+
+class UnknownKey(CertsError):
+    code = "unknown_key"
+
+
+class OriginalDiffers(CertsError):
+    code = "original_differs"
+
+
+class RenderFailed(CertsError):
+    code = "render_failed"

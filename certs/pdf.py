@@ -1,0 +1,81 @@
+"""The certificate on paper: PDF/A-3a and PDF/UA-1 in one file, drawn by typst.
+
+The data goes in as JSON, never into the markup, so no text of a depositor can become a command
+of the typesetter. `certificate.json` is attached, byte for byte.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pylopdf_fonts_zh_cn
+import segno
+import typst
+from segno.encoder import DataOverflowError
+
+from certs.certificate import Certificate
+from certs.errors import RenderFailed
+from certs.glyphs import EMBEDDED, Coverage, read_ranges
+from certs.sheet import build_sheet, qr_content
+from certs.wording import Lang, load_wording
+
+STANDARDS: list[typst.PDFStandard] = ["a-3a", "ua-1"]
+
+_TEMPLATE = Path(__file__).with_name("templates") / "certificate.typ"
+_NO_GLYPH = "could not be displayed"
+
+
+def render_pdf(certificate: Certificate, *, lang: Lang, verify_url: str | None) -> bytes:
+    """The PDF of `certificate` in `lang`, the same bytes for the same input.
+
+    `verify_url` goes into the QR code; None puts the file's digest there. Raises RenderFailed
+    when it cannot be drawn, CertificateMalformed when the record, a disclosure or the checkpoint
+    cannot be read.
+    """
+    own = read_ranges(pylopdf_fonts_zh_cn.sans_path())
+    try:
+        return _compile(certificate, lang, Coverage(own, EMBEDDED), verify_url)
+    except RenderFailed as exc:
+        if _NO_GLYPH not in str(exc):
+            raise
+    # A combination that no single font has, say a Chinese character with a Greek accent: codes
+    # for everything that the main font does not have by itself.
+    return _compile(certificate, lang, Coverage(own), verify_url)
+
+
+def _compile(
+    certificate: Certificate, lang: Lang, coverage: Coverage, verify_url: str | None
+) -> bytes:
+    sheet = build_sheet(certificate, load_wording(lang), coverage, verify_url=verify_url)
+    inputs = {
+        "sheet": json.dumps(sheet, ensure_ascii=False),
+        "certificate": certificate.encode().decode("utf-8"),
+        "qr": _qr_svg(qr_content(certificate, verify_url=verify_url)[0]),
+    }
+    try:
+        return typst.compile(
+            _TEMPLATE,
+            format="pdf",
+            font_paths=[pylopdf_fonts_zh_cn.sans_path().parent],
+            ignore_system_fonts=True,
+            sys_inputs=inputs,
+            pdf_standards=STANDARDS,
+            timestamp=int(certificate.times.issued_at.timestamp()),
+        )
+    except typst.TypstError as exc:
+        raise RenderFailed(
+            f"certificate {certificate.certificate_id} cannot be drawn: {exc.message:.300}"
+        ) from exc
+
+
+def _qr_svg(content: str) -> str:
+    try:
+        code = segno.make(content, error="m", micro=False)
+    except DataOverflowError as exc:
+        raise RenderFailed(f"text of {len(content)} characters is too long for a QR code") from exc
+    svg = io.BytesIO()
+    # Four modules of quiet zone: ISO/IEC 18004.
+    code.save(svg, kind="svg", border=4, xmldecl=False, svgns=True, omitsize=True)
+    return svg.getvalue().decode("utf-8")

@@ -1,0 +1,52 @@
+"""The issuer's Ed25519 signature over a certificate (RFC 8032), made and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from certs.certificate import Certificate, Key, Signature, UnsignedCertificate
+from certs.errors import SealInvalid, UnknownKey
+
+
+def sign_certificate(draft: UnsignedCertificate, key: Ed25519PrivateKey) -> Certificate:
+    """The certificate that says what `draft` says, signed by `key`.
+
+    Raises ValueError when `draft.keys.certificate` lacks the public half: nobody could check it.
+    """
+    signer = Key.of(key.public_key().public_bytes_raw())
+    if signer not in draft.keys.certificate:
+        raise ValueError(f"signing key {signer.kid.hex()} is not among the certificate's keys")
+    said = {field.name: getattr(draft, field.name) for field in fields(UnsignedCertificate)}
+    signature = Signature(kid=signer.kid, value=key.sign(draft.unsigned_bytes()))
+    return Certificate(**said, signature=signature)
+
+
+def check_seal(certificate: Certificate, keys: Sequence[Key] | None = None) -> Key:
+    """The key that the certificate's signature verifies with.
+
+    `keys` are those the caller trusts; None takes the embedded ones, which proves only that the
+    certificate is in itself unchanged. Raises SealInvalid when the signature does not hold or
+    names a key that the certificate itself does not carry, UnknownKey when it names none of
+    `keys`.
+    """
+    signature = certificate.signature
+    known = certificate.keys.certificate if keys is None else keys
+    signer = next((key for key in known if key.kid == signature.kid), None)
+    if signer is None:
+        message = f"certificate is signed by key {signature.kid.hex()}, known are " + (
+            ", ".join(key.kid.hex() for key in known) or "none"
+        )
+        raise SealInvalid(message) if keys is None else UnknownKey(message)
+    try:
+        Ed25519PublicKey.from_public_bytes(signer.public_key).verify(
+            signature.value, certificate.unsigned_bytes()
+        )
+    except (InvalidSignature, ValueError) as exc:
+        raise SealInvalid(
+            f"certificate {certificate.certificate_id} is not what key {signer.kid.hex()} signed"
+        ) from exc
+    return signer

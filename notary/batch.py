@@ -1,0 +1,542 @@
+"""A million registrations in one call: NDJSON rows of digests, entered contiguously, in order.
+
+ 1. Rows are read, checked and turned into signed statements while they stream in, and wait in a
+    spool file: memory holds one chunk of rows.
+ 2. One transaction enters them all, after each other, so that their indices are contiguous and
+    in the order sent. Rows refused (a taken exhibit, a reused reference) are noted and skipped;
+    with `atomic` the first of them rolls everything back.
+ 3. The answer is read back from the register, by the code that also answers a repetition.
+
+Afterwards, if we crash: before the commit nothing was entered and the nameless spool file is
+gone; after it, the same Idempotency-Key gives the same answer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import marshal
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import IO, Any
+
+import sqlalchemy as sa
+
+from notary import access, register
+from notary.clock import rfc3339
+from notary.declaration import from_json, parse_object
+from notary.digest import SHA256
+from notary.errors import Conflict, MalformedInput, NotFound, Rejected, TooLarge
+from notary.intake import Intake, case_section, check_size, depositor_section
+from notary.ledger import Growing, TreeHead
+from notary.model import Case, Declared, Principal, uuid7
+from notary.record import EVIDENCE, SALT_BYTES, build_record
+from notary.sequencer import Sequencer
+from notary.statement import EVIDENCE_TYPE
+from storage.database import METADATA, Database
+
+CHUNK_ROWS = 1_000
+ANSWER_ROWS = 5_000
+MAX_ROW_BYTES = 65_536
+
+BATCH = sa.Table(
+    "batch",
+    METADATA,
+    sa.Column("id", sa.String(36), primary_key=True),
+    sa.Column("account_id", sa.String(36), nullable=False),
+    sa.Column("rows", sa.Integer, nullable=False),
+    sa.Column("registered", sa.Integer, nullable=False),
+    sa.Column("duplicates", sa.Integer, nullable=False),
+    sa.Column("refused", sa.Integer, nullable=False),
+    sa.Column("first_index", sa.BigInteger),
+    sa.Column("at", sa.String(27), nullable=False),
+)
+NOTE = sa.Table(
+    "batch_note",
+    METADATA,
+    sa.Column("batch_id", sa.String(36), primary_key=True),
+    sa.Column("batch_row", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("line", sa.Text, nullable=False),
+)
+
+Row = dict[str, Any]
+"""A built row: the columns of `deposit` without index and time of registration, its statement
+under `statement`, its number in the batch under `batch_row`. A refused one has only `batch_row`
+and `problem`, a (code, detail)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Totals:
+    """What became of a batch."""
+
+    id: str
+    rows: int
+    registered: int
+    duplicates: int
+    refused: int
+    first_index: int | None
+
+
+class _Spool:
+    """Built rows on their way from the stream to the transaction, a chunk at a time."""
+
+    def __init__(self) -> None:
+        self._file: IO[bytes] = tempfile.TemporaryFile()
+
+    def append(self, rows: list[Row]) -> None:
+        # marshal: plain values of our own, written and read by this very process only.
+        marshal.dump(rows, self._file)
+
+    def chunks(self) -> Iterator[list[Row]]:
+        end = self._file.tell()
+        self._file.seek(0)
+        while self._file.tell() < end:
+            yield marshal.load(self._file)  # noqa: S302  # our own unnamed file
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class _BatchWork:
+    """The work of a whole batch under the ledger's lock. It gets a transaction to itself."""
+
+    alone = True
+
+    def __init__(
+        self,
+        spool: _Spool,
+        totals: Totals,
+        by: Principal,
+        *,
+        key: str | None,
+        print_: bytes,
+        atomic: bool,
+    ) -> None:
+        self._spool, self._totals, self._by = spool, totals, by
+        self._key, self._print, self._atomic = key, print_, atomic
+        self._count: Counter[str] = Counter()
+
+    def settled(self, connection: sa.Connection) -> Totals | None:
+        if self._key is None:
+            return None
+        found = register.find_settled(connection, self._by.account_id, self._key)
+        if found is None:
+            return None
+        totals = read_totals(connection, found[1])
+        if found[0] != self._print or totals is None:
+            raise Conflict(
+                f"Idempotency-Key {self._key!r} was used for another request",
+                code="idempotency_key_reused",
+            )
+        return totals
+
+    def enter(self, connection: sa.Connection, growing: Growing, at: datetime) -> Totals:
+        first = growing.size
+        registered_at = rfc3339(at)
+        for rows in self._spool.chunks():
+            fresh, notes = self._sift(connection, rows)
+            self._count["refused"] += sum("problem" in note for note in notes)
+            self._count["duplicates"] += sum("duplicate" in note for note in notes)
+            if notes:
+                self._note(connection, notes)
+            if not fresh:
+                continue
+            statements = [row.pop("statement") for row in fresh]
+            for index, row in enumerate(fresh, start=growing.size):
+                row["idx"] = index
+                row["registered_at"] = registered_at
+                row["batch_id"] = self._totals.id
+            growing.append(statements)
+            connection.execute(register.INSERT_DEPOSIT, fresh)
+        return self._finish(connection, first, growing.size, at)
+
+    def _sift(
+        self, connection: sa.Connection, rows: list[Row]
+    ) -> tuple[list[Row], list[dict[str, Any]]]:
+        """(rows to enter, notes on the others). What an earlier chunk entered is in the database
+        already, so only this chunk's own rows are compared in memory."""
+        references = [row["client_reference"] for row in rows if row.get("client_reference")]
+        known: dict[str, tuple[str, int | None, str]] = dict(
+            register.by_references(connection, self._by.account_id, references)
+            if references
+            else {}
+        )
+        taken = self._taken(connection, rows)
+        fresh: list[Row] = []
+        notes: list[dict[str, Any]] = []
+        for row in rows:
+            if "problem" in row:
+                notes.append(_refused(row["batch_row"], *row["problem"]))
+                continue
+            reference, place = row["client_reference"], (row["case_id"], row["exhibit"])
+            earlier = known.get(reference) if reference is not None else None
+            if earlier is not None:
+                notes.append(_earlier(row, earlier))
+            elif row["case_id"] is not None and place in taken:
+                detail = f"the case has an exhibit {row['exhibit']!r} already"
+                notes.append(_refused(row["batch_row"], "exhibit_taken", detail))
+            else:
+                fresh.append(row)
+                taken.add(place)
+                if reference is not None:
+                    known[reference] = (row["id"], None, row["sha256"])
+        return fresh, notes
+
+    def _taken(
+        self, connection: sa.Connection, rows: list[Row]
+    ) -> set[tuple[str | None, str | None]]:
+        asked: dict[str, list[str]] = {}
+        for row in rows:
+            if row.pop("exhibit_given", False):
+                asked.setdefault(row["case_id"], []).append(row["exhibit"])
+        return {
+            (case_id, exhibit)
+            for case_id, exhibits in asked.items()
+            for exhibit in register.exhibits_taken(connection, case_id, exhibits)
+        }
+
+    def _note(self, connection: sa.Connection, notes: list[dict[str, Any]]) -> None:
+        if self._atomic and (bad := next((n for n in notes if "problem" in n), None)):
+            raise Conflict(
+                f"row {bad['row']}: {bad['problem']['code']}: {bad['problem']['detail']}; "
+                "nothing of the batch was registered",
+                code="batch_refused",
+            )
+        connection.execute(
+            sa.insert(NOTE),
+            [
+                {
+                    "batch_id": self._totals.id,
+                    "batch_row": note["row"],
+                    "line": json.dumps(note, ensure_ascii=False),
+                }
+                for note in notes
+            ],
+        )
+
+    def _finish(self, connection: sa.Connection, first: int, end: int, at: datetime) -> Totals:
+        totals = replace(
+            self._totals,
+            registered=end - first,
+            duplicates=self._count["duplicates"],
+            refused=self._count["refused"],
+            first_index=first if end > first else None,
+        )
+        connection.execute(
+            sa.insert(BATCH).values(
+                id=totals.id,
+                account_id=self._by.account_id,
+                rows=totals.rows,
+                registered=totals.registered,
+                duplicates=totals.duplicates,
+                refused=totals.refused,
+                first_index=totals.first_index,
+                at=rfc3339(at),
+            )
+        )
+        if self._key is not None:
+            register.insert_settled(
+                connection,
+                account_id=self._by.account_id,
+                key=self._key,
+                fingerprint=self._print,
+                outcome_id=totals.id,
+                at=at,
+            )
+        return totals
+
+
+class BatchIntake:
+    def __init__(
+        self, *, database: Database, intake: Intake, sequencer: Sequencer, max_rows: int
+    ) -> None:
+        self._database = database
+        self._intake = intake
+        self._sequencer = sequencer
+        self.max_rows = max_rows
+
+    def receive(
+        self,
+        lines: Iterable[bytes],
+        *,
+        by: Principal,
+        key: str | None,
+        atomic: bool,
+        check_end: Callable[[int | None, int], None],
+    ) -> tuple[Totals, TreeHead]:
+        """Enters all rows; returns when they are durable under a signed checkpoint.
+
+        `lines` are the body's lines, without line feeds; `check_end` is told the row count that
+        a closing `{"end": n}` line stated, or None, and the rows that came, and raises where the
+        body may have been cut. Raises NotAllowed, TooLarge (`batch_too_long`), Conflict.
+        """
+        access.check(by, access.Act.BATCH)
+        spool = _Spool()
+        try:
+            builder = _Builder(self._intake, by)
+            count, print_ = self._spool(lines, spool, builder, check_end, atomic=atomic)
+            id_ = uuid7(self._intake.clock.now(), self._intake.randomness(10))
+            totals = Totals(
+                id=id_, rows=count, registered=0, duplicates=0, refused=0, first_index=None
+            )
+            work = _BatchWork(spool, totals, by, key=key, print_=print_, atomic=atomic)
+            committed = self._sequencer.submit(work)
+        finally:
+            spool.close()
+        return committed.outcome, committed.appended.head
+
+    def _spool(
+        self,
+        lines: Iterable[bytes],
+        spool: _Spool,
+        builder: _Builder,
+        check_end: Callable[[int | None, int], None],
+        *,
+        atomic: bool,
+    ) -> tuple[int, bytes]:
+        print_ = hashlib.sha256(b"atomic" if atomic else b"rows")
+        count, end, chunk = 0, None, []
+        for line in lines:
+            print_.update(line + b"\n")
+            if not line.strip():
+                continue
+            if end is not None:
+                raise MalformedInput("rows follow the closing line", code="batch_malformed")
+            end = _closing(line)
+            if end is not None:
+                continue
+            count += 1
+            if count > self.max_rows:
+                raise TooLarge(
+                    f"more than {self.max_rows} rows in one batch", code="batch_too_long"
+                )
+            chunk.append((count, line))
+            if len(chunk) == CHUNK_ROWS:
+                spool.append(builder.build(chunk))
+                chunk = []
+        check_end(end, count)
+        spool.append(builder.build(chunk))
+        return count, print_.digest()
+
+    def totals(self, batch_id: str, by: Principal) -> Totals:
+        """Raises NotFound, also for a batch of another account."""
+        access.check(by, access.Act.BATCH)
+        with self._database.reading() as connection:
+            found = read_totals(connection, batch_id, by.account_id)
+        if found is None:
+            raise NotFound("no such batch", code="not_found")
+        return found
+
+    def answer(self, totals: Totals) -> Iterator[bytes]:
+        """NDJSON, one line a row in the order sent: its index and id, or its problem."""
+        for low in range(0, totals.rows, ANSWER_ROWS):
+            high = low + ANSWER_ROWS
+            with self._database.reading() as connection:
+                entered = connection.execute(
+                    _ENTERED, {"batch": totals.id, "low": low, "high": high}
+                ).all()
+                notes = connection.execute(
+                    _NOTES, {"batch": totals.id, "low": low, "high": high}
+                ).all()
+            lines = [(row, _entered(row, id_, idx, ref)) for row, id_, idx, ref in entered]
+            lines += [(note.batch_row, note.line + "\n") for note in notes]
+            if notes:
+                lines.sort(key=lambda line: line[0])
+            yield "".join(text for _, text in lines).encode("utf-8")
+
+
+class _Builder:
+    """Turns lines into rows. Cases are looked up once, exhibit numbers taken chunk by chunk."""
+
+    def __init__(self, intake: Intake, by: Principal) -> None:
+        self._intake, self._by = intake, by
+        self._depositor = depositor_section(by)
+        self._cases: dict[tuple[str, str | None], Case] = {}
+
+    def build(self, lines: list[tuple[int, bytes]]) -> list[Row]:
+        now = self._intake.clock.now()
+        parsed: list[tuple[int, Declared | tuple[str, str]]] = []
+        wanted: Counter[str] = Counter()
+        for number, line in lines:
+            try:
+                declared = self._declared(line)
+                case = self._case(declared)
+                if case is not None and declared.exhibit is None:
+                    wanted[case.id] += 1
+                parsed.append((number, declared))
+            except Rejected as exc:
+                parsed.append((number, (exc.code, str(exc))))
+        numbers = {
+            case_id: self._intake.register.reserve_exhibits(case_id, count)
+            for case_id, count in wanted.items()
+        }
+        rows = []
+        for number, found in parsed:
+            if isinstance(found, Declared):
+                rows.append(self._row(number, found, now, numbers))
+            else:
+                rows.append({"batch_row": number, "problem": found})
+        return rows
+
+    def _declared(self, line: bytes) -> Declared:
+        if len(line) > MAX_ROW_BYTES:
+            raise MalformedInput(
+                f"the row has {len(line)} bytes; the limit is {MAX_ROW_BYTES}",
+                code="batch_malformed",
+            )
+        declared = from_json(parse_object(line), Declared())
+        assert declared.size is not None
+        check_size(declared.size, declared.digests[SHA256])
+        for linked in declared.links.values():
+            self._intake.known_deposit(self._by, linked)
+        return declared
+
+    def _case(self, declared: Declared) -> Case | None:
+        if declared.case is None:
+            return self._intake.find_case(self._by, declared)
+        place = (declared.case, declared.court)
+        found = self._cases.get(place)
+        if found is None:
+            found = self._intake.find_case(self._by, declared)
+            assert found is not None
+            self._cases[place] = found
+        return found
+
+    def _row(self, number: int, declared: Declared, now: datetime, numbers: dict[str, int]) -> Row:
+        intake, by = self._intake, self._by
+        randomness = intake.randomness(10 + 16 + 5 * SALT_BYTES)
+        id_ = uuid7(now, randomness[:10])
+        case = self._case(declared)
+        exhibit = declared.exhibit
+        if case is not None and exhibit is None:
+            exhibit = str(numbers[case.id])
+            numbers[case.id] += 1
+        sections: dict[str, object] = {
+            "content": {
+                "digests": declared.digests,
+                "size": declared.size,
+                "name": declared.name,
+                "media_type": {"declared": declared.media_type, "detected": None},
+                "stored": False,
+            }
+        }
+        if case is not None:
+            sections["case"] = case_section(case, exhibit)
+        sections["depositor"] = self._depositor
+        if declared.provenance is not None:
+            sections["provenance"] = {"stated_by_depositor": declared.provenance}
+        if declared.links:
+            sections["links"] = declared.links
+        record = build_record(
+            type_=EVIDENCE,
+            id_=id_,
+            received_at=now,
+            sections=sections,
+            salts=randomness[26:],
+        )
+        return {
+            "batch_row": number,
+            "id": id_,
+            "account_id": by.account_id,
+            "case_id": None if case is None else case.id,
+            "exhibit": exhibit,
+            "exhibit_given": declared.exhibit is not None,
+            "client_reference": declared.client_reference,
+            "name": declared.name,
+            "media_type_declared": declared.media_type,
+            "media_type_detected": None,
+            "size": declared.size,
+            "sha256": declared.digests[SHA256],
+            "digests": json.dumps(declared.digests),
+            "stored": False,
+            "document_timestamp": declared.document_timestamp,
+            "record": record.text,
+            "disclosures": " ".join(record.disclosures),
+            "received_at": rfc3339(now),
+            "statement": intake.statements.sign(
+                record.digest(), preimage_type=EVIDENCE_TYPE, randomness=randomness[10:26]
+            ),
+        }
+
+
+_COLUMNS = register.DEPOSIT.c
+_ENTERED = (
+    sa.select(_COLUMNS.batch_row, _COLUMNS.id, _COLUMNS.idx, _COLUMNS.client_reference)
+    .where(
+        _COLUMNS.batch_id == sa.bindparam("batch"),
+        _COLUMNS.batch_row > sa.bindparam("low"),
+        _COLUMNS.batch_row <= sa.bindparam("high"),
+    )
+    .order_by(_COLUMNS.batch_row)
+)
+_NOTES = (
+    sa.select(NOTE.c.batch_row, NOTE.c.line)
+    .where(
+        NOTE.c.batch_id == sa.bindparam("batch"),
+        NOTE.c.batch_row > sa.bindparam("low"),
+        NOTE.c.batch_row <= sa.bindparam("high"),
+    )
+    .order_by(NOTE.c.batch_row)
+)
+
+
+def read_totals(
+    connection: sa.Connection, batch_id: str, account_id: str | None = None
+) -> Totals | None:
+    query = sa.select(BATCH).where(BATCH.c.id == batch_id)
+    if account_id is not None:
+        query = query.where(BATCH.c.account_id == account_id)
+    row = connection.execute(query).first()
+    if row is None:
+        return None
+    return Totals(
+        id=row.id,
+        rows=row.rows,
+        registered=row.registered,
+        duplicates=row.duplicates,
+        refused=row.refused,
+        first_index=row.first_index,
+    )
+
+
+def _closing(line: bytes) -> int | None:
+    """The row count of a closing line `{"end": n}`, or None for any other line."""
+    if len(line) > 40 or not line.lstrip().startswith(b'{"end"'):
+        return None
+    try:
+        value = json.loads(line)
+    except ValueError:
+        return None
+    match value:
+        case {"end": int(count), **rest} if not rest:
+            return count
+    return None
+
+
+def _entered(row: int, id_: str, index: int, reference: str | None) -> str:
+    said = "" if reference is None else f',"client_reference":{json.dumps(reference)}'
+    return f'{{"row":{row},"index":{index},"id":"{id_}"{said}}}\n'
+
+
+def _earlier(row: Row, earlier: tuple[str, int | None, str]) -> dict[str, Any]:
+    id_, index, sha256 = earlier
+    if sha256 != row["sha256"]:
+        return _refused(
+            row["batch_row"],
+            "client_reference_reused",
+            f"client reference {row['client_reference']!r} was registered with sha-256 {sha256}",
+        )
+    note = {
+        "row": row["batch_row"],
+        "id": id_,
+        "duplicate": True,
+        "client_reference": row["client_reference"],
+    }
+    return note if index is None else {**note, "index": index}
+
+
+def _refused(row: int, code: str, detail: str) -> dict[str, Any]:
+    return {"row": row, "problem": {"code": code, "detail": detail}}

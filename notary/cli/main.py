@@ -1,0 +1,181 @@
+"""The command line: `notary init`, `serve`, `worker`, `verify`, `key`, `sweep`, `fsck`, `trust`…"""
+
+from __future__ import annotations
+
+import os
+import sys
+from datetime import timedelta
+
+import click
+
+from notary.cli import verify as verify_command
+from notary.cli.serve import serve_house, work
+from notary.clock import rfc3339
+from notary.errors import IntegrityError, NotaryError, Rejected, TryAgain
+from notary.fsck import fsck
+from notary.house import publish
+from notary.model import Role
+from notary.office import Office, found
+from notary.people import DEFAULT_KEY_DAYS
+from notary.settings import Settings, describe
+from notary.sweep import sweep
+from storage.errors import StorageError
+
+EXIT_BY_CLASS: tuple[tuple[type[Exception], int], ...] = (
+    (Rejected, 64),
+    (TryAgain, 75),
+    (StorageError, 75),
+    (IntegrityError, 70),
+    (NotaryError, 70),
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def cli() -> None:
+    """Evidence registration with certificates that anyone verifies offline."""
+
+
+def _open() -> Office:
+    return Office(Settings.from_env(os.environ))
+
+
+@cli.command()
+@click.option("--if-absent", is_flag=True, help="Do nothing where a house stands already.")
+def init(*, if_absent: bool) -> None:
+    """Make a house: keys, ledger, database, first administrator."""
+    settings = Settings.from_env(os.environ)
+    try:
+        founded = found(settings)
+    except Rejected as exc:
+        if if_absent and exc.code == "house_exists":
+            return
+        raise
+    click.echo(f"A new house stands in {settings.home}. Its log's origin: {founded.origin}")
+    click.echo("Sign in once as administrator, within seven days, with this link:")
+    click.echo(f"  {settings.base_url}/sign-in/{founded.link_secret}")
+    click.echo("Make an API key with: notary key create NAME")
+
+
+@cli.command()
+def serve() -> None:
+    """Serve the house that is there, with its background work. Makes none."""
+    serve_house(Settings.from_env(os.environ))
+
+
+@cli.command()
+def worker() -> None:
+    """Background work alone; `serve` starts one by itself."""
+    work(Settings.from_env(os.environ))
+
+
+@cli.command(
+    context_settings={"ignore_unknown_options": True, "help_option_names": []},
+    add_help_option=False,
+)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def verify(arguments: tuple[str, ...]) -> None:
+    """Check a file against its certificate, offline."""
+    sys.exit(verify_command.main(arguments))
+
+
+@cli.group()
+def key() -> None:
+    """API keys."""
+
+
+@key.command("create")
+@click.argument("name")
+@click.option("--days", default=DEFAULT_KEY_DAYS, show_default=True)
+@click.option("--scope", "scopes", multiple=True, help="Narrows what the key may do.")
+def create_key(name: str, days: int, scopes: tuple[str, ...]) -> None:
+    """Make an API key for the API client NAME, which is created if need be. Prints the key."""
+    house = _open()
+    actor = "operator"
+    try:
+        account = house.accounts.get_by_name(name)
+    except Rejected:
+        account, _ = house.people.create_account(actor, name, Role.API_CLIENT)
+    _, secret = house.people.create_key(
+        actor, account, label=f"made by {actor}", scopes=list(scopes) or None, days=days
+    )
+    click.echo(secret)
+
+
+@cli.command("trust")
+def print_trust() -> None:
+    """Print the trust file: what verifiers need to know of this house, by a second way."""
+    click.echo(_open().trust.encode(), nl=False)
+
+
+@cli.command("sweep")
+@click.option(
+    "--older-than",
+    default=None,
+    type=float,
+    help="Hours; NOTARY_ORPHAN_HOURS if not given. 0 only while nothing is being uploaded.",
+)
+def sweep_orphans(older_than: float | None) -> None:
+    """Remove uploads that never became deposits."""
+    house = _open()
+    hours = house.settings.orphan_hours if older_than is None else older_than
+    found_ = sweep(house.register, house.objects, house.clock.now() - timedelta(hours=hours))
+    click.echo(f"{found_.unfinished} unfinished uploads and {len(found_.orphans)} orphans removed")
+
+
+@cli.command("fsck")
+@click.option("--no-originals", is_flag=True, help="Leave the originals unread.")
+def check_all(*, no_originals: bool) -> None:
+    """Derive everything again, from the originals up. Exit 70 if anything contradicts."""
+    house = _open()
+    found_ = fsck(
+        database=house.database,
+        register=house.register,
+        objects=house.objects,
+        log_keys=house.trust.log_keys,
+        statement_key=house.trust.statement_keys[0],
+        originals=not no_originals,
+    )
+    for fault in found_.faults:
+        click.echo(f"✗ {fault.name}: {fault.detail}")
+    click.echo(
+        f"{found_.entries} entries, {found_.deposits} deposits, {found_.originals} originals "
+        f"read again; {len(found_.faults)} faults"
+    )
+    sys.exit(70 if found_.faults else 0)
+
+
+@cli.command("settings")
+def show_settings() -> None:
+    """Print every setting, its value, default and meaning."""
+    settings = Settings.from_env(os.environ)
+    for name, default, meaning in describe():
+        value = getattr(settings, name.removeprefix("NOTARY_").lower())
+        click.echo(f"{name}={value}  # {meaning} (default {default!r})")
+
+
+@cli.command("head")
+def show_head() -> None:
+    """Print the newest checkpoint's size, root and time, and publish it."""
+    house = _open()
+    head = house.ledger.head()
+    publish(house.settings.home, house.ledger)
+    click.echo(f"{head.size} {head.root.hex()} {rfc3339(head.signed_at)}")
+
+
+def main() -> None:
+    """The entry point. Errors are one line for the person who must act, and a status."""
+    try:
+        cli(standalone_mode=False)
+    except click.ClickException as exc:
+        exc.show()
+        sys.exit(exc.exit_code)
+    except click.Abort:
+        sys.exit(130)
+    except (NotaryError, StorageError) as exc:
+        code = f"{exc.code}: " if isinstance(exc, NotaryError) else ""
+        click.echo(f"notary: {code}{exc}", err=True)
+        sys.exit(next(status for cls, status in EXIT_BY_CLASS if isinstance(exc, cls)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""What a custody event says of itself, and what each kind must name. PURE.
+
+An event is a salted record like a deposit's (`custody-event/v1`), so that the public log shows
+neither who acted nor on what, and its statement is an entry like any other. The first event of
+an exhibit, `registered`, is the deposit's own entry: it is not written twice.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from notary.errors import MalformedInput
+from notary.model import EventKind
+
+
+class Names(StrEnum):
+    """What an event must name besides its actor."""
+
+    DEPOSIT = "deposit"
+    CASE = "case"
+    ACCOUNT = "account"
+
+
+TABLE: dict[EventKind, Names] = {
+    EventKind.REGISTERED: Names.DEPOSIT,
+    EventKind.OPENED: Names.DEPOSIT,
+    EventKind.DOWNLOADED: Names.DEPOSIT,
+    EventKind.CERTIFICATE_ISSUED: Names.DEPOSIT,
+    EventKind.CASE_OPENED: Names.CASE,
+    EventKind.PARTY_ADDED: Names.CASE,
+    EventKind.SIGNED_IN: Names.ACCOUNT,
+    EventKind.SIGN_IN_REFUSED: Names.ACCOUNT,
+    EventKind.ROLE_CHANGED: Names.ACCOUNT,
+    EventKind.ACCOUNT_CREATED: Names.ACCOUNT,
+    EventKind.ACCOUNT_DISABLED: Names.ACCOUNT,
+    EventKind.KEY_CREATED: Names.ACCOUNT,
+    EventKind.KEY_REVOKED: Names.ACCOUNT,
+}
+
+
+def sections(
+    kind: EventKind,
+    *,
+    actor: str,
+    deposit_id: str | None,
+    case_id: str | None,
+    subject: str | None,
+) -> dict[str, object]:
+    """The record's sections: `act`, `actor`, `about`, each to be disclosed alone.
+
+    Raises MalformedInput when the event lacks what its kind must name.
+    """
+    named = {Names.DEPOSIT: deposit_id, Names.CASE: case_id, Names.ACCOUNT: subject}
+    if named[TABLE[kind]] is None:
+        raise MalformedInput(f"event {kind} must name a {TABLE[kind]}", code="event_malformed")
+    about = {"deposit": deposit_id, "case": case_id, "subject": subject}
+    return {
+        "act": {"kind": kind.value},
+        "actor": {"account": actor},
+        "about": {name: value for name, value in about.items() if value is not None},
+    }

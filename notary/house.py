@@ -1,0 +1,134 @@
+"""The founding papers: what `notary init` fixed for ever, and the last checkpoint shown outside.
+
+The genesis document registers the log's policy and keys; entry 0 is the statement over it. The
+published checkpoint lies as a file beside the database: a database older than it, or with
+another root at its size, is not the one that gave out our receipts, and must not go on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from notary.clock import rfc3339
+from notary.errors import Corrupt, Fork, Rollback
+from notary.ledger import Ledger
+from notary.tlog.checkpoint import parse_checkpoint_text
+from notary.tlog.note import VerifierKey, open_note, parse_note
+from storage.database import METADATA, Database
+from storage.durable import remove_file, sync_directory, write_file
+
+GENESIS = "evidence-log/v1"
+FORMAT = 1
+PUBLISHED = "published.checkpoint"
+
+HOUSE = sa.Table(
+    "house",
+    METADATA,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("format", sa.Integer, nullable=False),
+    sa.Column("genesis", sa.Text, nullable=False),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class House:
+    """`genesis` is the canonical JSON that entry 0 commits to."""
+
+    origin: str
+    name: str
+    genesis: str
+
+
+def write_genesis(
+    *,
+    origin: str,
+    name: str,
+    at: datetime,
+    log_keys: Sequence[str],
+    statement_keys: Sequence[str],
+    certificate_keys: Sequence[str],
+) -> str:
+    """Keys as vkey lines and base64 of raw Ed25519."""
+    return json.dumps(
+        {
+            "type": GENESIS,
+            "origin": origin,
+            "name": name,
+            "created_at": rfc3339(at),
+            "entries": "COSE_Sign1 hash envelopes (RFC 9052, RFC 9995) over salted records",
+            "tree": "RFC 9162 with SHA-256; read API C2SP tlog-tiles; minimum index 0",
+            "keys": {
+                "log": list(log_keys),
+                "statement": list(statement_keys),
+                "certificate": list(certificate_keys),
+            },
+        },
+        sort_keys=True,
+        ensure_ascii=False,
+        separators=(",", ":"),
+    )
+
+
+def insert_house(connection: sa.Connection, genesis: str) -> None:
+    connection.execute(sa.insert(HOUSE).values(id=1, format=FORMAT, genesis=genesis))
+
+
+def read_house(database: Database) -> House:
+    """Raises Corrupt when the database holds none, or one of another format."""
+    with database.reading() as connection:
+        row = connection.execute(sa.select(HOUSE)).first()
+    if row is None or row.format != FORMAT:
+        raise Corrupt(
+            f"the database has {'no house' if row is None else f'format {row.format}'}, "
+            f"this software knows format {FORMAT}",
+            name="house",
+        )
+    said = json.loads(row.genesis)
+    return House(origin=said["origin"], name=said["name"], genesis=row.genesis)
+
+
+def publish(folder: Path, ledger: Ledger) -> None:
+    """Replaces the published checkpoint by the newest. A crash leaves the old or the new one."""
+    note = ledger.head().checkpoint
+    path = folder / PUBLISHED
+    temporary = folder / f"{PUBLISHED}.{os.getpid()}"
+    with contextlib.suppress(FileNotFoundError):
+        remove_file(str(temporary))
+    write_file(str(temporary), note, mode=0o644)
+    os.replace(temporary, path)
+    sync_directory(str(folder))
+
+
+def check_published(folder: Path, ledger: Ledger, keys: Sequence[VerifierKey]) -> None:
+    """Raises Rollback when the database is older than what was shown outside, Fork when it has
+    another root at that size."""
+    path = folder / PUBLISHED
+    try:
+        shown = path.read_bytes()
+    except FileNotFoundError:
+        return
+    note = parse_note(shown)
+    open_note(note, keys)
+    checkpoint = parse_checkpoint_text(note.text)
+    head = ledger.head()
+    if checkpoint.size > head.size:
+        raise Rollback(
+            f"the database ends at size {head.size}, but a checkpoint of size "
+            f"{checkpoint.size} was published ({path}): this database is an old copy"
+        )
+    root = ledger.root_at(checkpoint.size)
+    if root != checkpoint.root:
+        raise Fork(
+            f"root hash mismatch at size {checkpoint.size}: published {checkpoint.root.hex()}, "
+            f"database gives {root.hex()}",
+            ours=head.checkpoint,
+            theirs=shown,
+        )

@@ -1,0 +1,259 @@
+"""Gathers register, proof and tokens into one certificate, checks it as a stranger would, keeps it.
+
+A certificate once issued is kept and given again byte for byte. It is issued anew, with the next
+version, when more tokens cover the deposit than the last one carries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from certs.bundle import write_bundle
+from certs.certificate import (
+    Certificate,
+    Issuer,
+    Keys,
+    LogEntry,
+    Times,
+    Timestamp,
+    UnsignedCertificate,
+    parse_certificate,
+)
+from certs.pdf import render_pdf
+from certs.seal import sign_certificate
+from certs.wording import LANGS, Lang
+from notary import __version__
+from notary.chronicle import Chronicle
+from notary.clock import Clock, rfc3339
+from notary.digest import SHA256
+from notary.errors import Conflict, Corrupt, NotFound
+from notary.intake import object_key
+from notary.ledger import Ledger
+from notary.model import Deposit, EventKind, Principal, uuid7
+from notary.stamps import CHECKPOINT, ORIGINAL, Stamped, Stamps, Token
+from notary.tlog.proof import TlogProof
+from notary.trust import Trust
+from notary.verify import Document, Verdict, verify
+from storage.database import METADATA, Database
+from storage.objects import ObjectStore
+
+SOFTWARE = f"evidence-notary {__version__}"
+
+CERTIFICATE = sa.Table(
+    "certificate",
+    METADATA,
+    sa.Column("deposit_id", sa.String(36), primary_key=True),
+    sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("id", sa.String(36), nullable=False),
+    sa.Column("tokens", sa.Integer, nullable=False),
+    sa.Column("issued_at", sa.String(27), nullable=False),
+    sa.Column("json", sa.LargeBinary, nullable=False),
+)
+
+
+class _IssuedMeanwhile(Conflict):
+    """Another request issued this very version while we built it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Issued:
+    """`json` are the bytes of certificate.json, `certificate` the same, parsed."""
+
+    json: bytes
+    certificate: Certificate
+    version: int
+
+
+class Issue:
+    def __init__(
+        self,
+        *,
+        database: Database,
+        ledger: Ledger,
+        stamps: Stamps,
+        chronicle: Chronicle,
+        objects: ObjectStore,
+        clock: Clock,
+        randomness: Callable[[int], bytes],
+        key: Ed25519PrivateKey,
+        issuer: Issuer,
+        keys: Keys,
+        trust: Trust,
+        base_url: str,
+    ) -> None:
+        self._database = database
+        self._ledger = ledger
+        self._stamps = stamps
+        self._chronicle = chronicle
+        self._objects = objects
+        self._clock = clock
+        self._randomness = randomness
+        self._key = key
+        self._issuer = issuer
+        self._keys = keys
+        self._trust = trust
+        self._base_url = base_url
+
+    def certificate(self, deposit: Deposit, *, by: Principal) -> Issued:
+        """The newest certificate, made now if there is none or more tokens have come."""
+        stamped = self._stamps.covering(deposit.index)
+        documents = self._stamps.of_document(deposit.id)
+        tokens = (0 if stamped is None else len(stamped.tokens)) + len(documents)
+        latest = self._latest(deposit.id)
+        if latest is not None and latest.tokens >= tokens:
+            return self._issued(latest)
+        version = 1 if latest is None else latest.version + 1
+        now = self._clock.now()
+        id_ = uuid7(now, self._randomness(10))
+        draft = self._draft(deposit, stamped, documents, id_=id_, version=version, now=now)
+        certificate = sign_certificate(draft, self._key)
+        encoded = certificate.encode()
+        self._check(encoded, deposit)
+        row = {
+            "deposit_id": deposit.id,
+            "version": version,
+            "id": id_,
+            "tokens": tokens,
+            "issued_at": rfc3339(now),
+            "json": encoded,
+        }
+
+        def keep(connection: sa.Connection, _at: datetime) -> None:
+            there = connection.execute(
+                sa.select(CERTIFICATE.c.version).where(
+                    CERTIFICATE.c.deposit_id == deposit.id, CERTIFICATE.c.version == version
+                )
+            ).first()
+            if there is not None:
+                raise _IssuedMeanwhile(f"version {version} was issued meanwhile")
+            connection.execute(sa.insert(CERTIFICATE).values(**row))
+
+        try:
+            self._chronicle.record(
+                EventKind.CERTIFICATE_ISSUED,
+                actor=by.name,
+                deposit_id=deposit.id,
+                case_id=deposit.case_id,
+                subject=f"{id_} v{version}",
+                also=keep,
+            )
+        except _IssuedMeanwhile:
+            return self.certificate(deposit, by=by)
+        return Issued(json=encoded, certificate=certificate, version=version)
+
+    def pdf(self, issued: Issued, *, lang: Lang) -> bytes:
+        return render_pdf(issued.certificate, lang=lang, verify_url=f"{self._base_url}/verify")
+
+    def proof(self, issued: Issued) -> bytes:
+        """The C2SP `.tlog-proof` of the certificate's own proof and checkpoint."""
+        log = issued.certificate.log
+        return TlogProof(
+            index=log.index, path=log.inclusion_proof, checkpoint=log.checkpoint.encode("utf-8")
+        ).encode()
+
+    def document_token(self, deposit: Deposit) -> bytes:
+        """The TimeStampResp over the original itself. Raises NotFound while there is none."""
+        tokens = self._stamps.of_document(deposit.id)
+        if not tokens:
+            code = "timestamp_pending" if deposit.document_timestamp else "timestamp_not_requested"
+            raise NotFound(
+                "the original has no timestamp of its own"
+                + (" yet" if deposit.document_timestamp else "; ask with ?timestamp=document"),
+                code=code,
+            )
+        return tokens[0].response
+
+    def bundle(self, deposit: Deposit, issued: Issued) -> Iterator[bytes]:
+        """bundle.zip in chunks; the original is read from storage as the zip is sent."""
+        pdfs = {lang: self.pdf(issued, lang=lang) for lang in LANGS}
+        original = None
+        if deposit.stored:
+            original = self._objects.open(object_key(deposit.id))
+        return write_bundle(
+            issued.certificate,
+            original=original,
+            pdfs=pdfs,
+            proof=self.proof(issued),
+            trust=self._trust.encode(),
+        )
+
+    # --- steps -----------------------------------------------------------------------------
+
+    def _draft(
+        self,
+        deposit: Deposit,
+        stamped: Stamped | None,
+        documents: tuple[Token, ...],
+        *,
+        id_: str,
+        version: int,
+        now: datetime,
+    ) -> UnsignedCertificate:
+        size = None if stamped is None else stamped.size
+        head, size, proof = self._ledger.prove_inclusion(deposit.index, size)
+        checkpoint = head.checkpoint if stamped is None else stamped.checkpoint
+        (statement,) = self._ledger.entries(deposit.index, 1)
+        stamps = [_timestamp(CHECKPOINT, t) for t in (stamped.tokens if stamped else ())]
+        stamps += [_timestamp(ORIGINAL, token) for token in documents]
+        return UnsignedCertificate(
+            certificate_id=id_,
+            version=version,
+            issuer=self._issuer,
+            issued_for="generic",
+            record=deposit.record,
+            disclosures=deposit.disclosures,
+            statement=statement,
+            log=LogEntry(
+                origin=self._issuer.origin,
+                index=deposit.index,
+                size=size,
+                inclusion_proof=proof,
+                checkpoint=checkpoint.decode("utf-8"),
+            ),
+            timestamps=tuple(stamps),
+            times=Times(
+                received_at=deposit.received_at,
+                registered_at=deposit.registered_at,
+                timestamped_at=None if stamped is None else stamped.first_time(),
+                issued_at=now,
+            ),
+            keys=self._keys,
+        )
+
+    def _check(self, encoded: bytes, deposit: Deposit) -> None:
+        document = Document(digests={SHA256: deposit.sha256}, size=deposit.size)
+        report = verify(encoded, document, self._trust)
+        if report.verdict is not Verdict.CONFIRMED:
+            failed = [c for c in report.checks if c.code is not None]
+            raise Corrupt(
+                f"the certificate of deposit {deposit.id} does not verify: {report.code}: "
+                + "; ".join(f"{c.name}: {c.detail}" for c in failed),
+                name=f"deposit {deposit.id}",
+            )
+
+    def _latest(self, deposit_id: str) -> sa.Row[tuple[object, ...]] | None:
+        with self._database.reading() as connection:
+            return connection.execute(
+                sa.select(CERTIFICATE)
+                .where(CERTIFICATE.c.deposit_id == deposit_id)
+                .order_by(CERTIFICATE.c.version.desc())
+                .limit(1)
+            ).first()
+
+    def _issued(self, row: sa.Row[tuple[object, ...]]) -> Issued:
+        return Issued(json=row.json, certificate=parse_certificate(row.json), version=row.version)
+
+
+def _timestamp(covers: str, token: Token) -> Timestamp:
+    return Timestamp(
+        covers=covers,
+        authority=token.authority,
+        self_operated=token.self_operated,
+        response=token.response,
+        chain=token.chain,
+    )

@@ -1,0 +1,103 @@
+"""Background work on Huey: what is due is asked of the database, so a lost or doubled job harms
+nothing.
+
+Huey's own clock knows minutes; a timestamp every second needs a pulse of our own: a thread that
+asks what is due and puts it on the queue. A task that was queued twice finds nothing to do.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import structlog
+from huey import SqliteHuey
+from huey.consumer import Consumer
+
+from notary.errors import NotaryError
+from notary.office import Office
+from notary.sweep import sweep
+from storage.errors import StorageError
+
+LOG = structlog.get_logger("jobs")
+WORKERS = 4
+SWEEP_EVERY_S = 3600.0
+
+
+class Jobs:
+    """The queue, its tasks, and the pulse that feeds it. One per worker process."""
+
+    def __init__(self, office: Office, folder: Path) -> None:
+        self._office = office
+        self._stop = threading.Event()
+        self.huey = SqliteHuey("evidence", filename=str(folder / "jobs.db"), results=False)
+        self._stamp = self._task("stamp", self._run_stamp)
+        self._sweep = self._task("sweep", self._run_sweep)
+        self._queued: set[str] = set()
+
+    def run(self) -> None:
+        """Works until `stop`; a task under way is finished first."""
+        self._run_sweep()
+        pulse = threading.Thread(target=self._pulse, name="pulse", daemon=True)
+        pulse.start()
+        consumer = Consumer(
+            self.huey, workers=WORKERS, initial_delay=0.05, max_delay=0.2, backoff=1.15,
+            periodic=False, check_worker_health=True,
+        )  # fmt: skip
+        consumer.start()
+        self._stop.wait()
+        consumer.stop(graceful=True)
+        pulse.join(timeout=5)
+        self._office.publish()
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    def _task(self, name: str, work: Callable[..., None]) -> Callable[..., None]:
+        def guarded(*arguments: str) -> None:
+            # The job boundary: whatever happens is logged, and what is due stays due.
+            try:
+                work(*arguments)
+            except (NotaryError, StorageError) as exc:
+                LOG.warning("job failed", job=name, error=f"{exc.__class__.__name__}: {exc}")
+            except Exception:
+                LOG.exception("job failed", job=name)
+            finally:
+                self._queued.discard(name + "".join(arguments))
+
+        task = self.huey.task(name=name)(guarded)
+
+        def enqueue(*arguments: str) -> None:
+            mark = name + "".join(arguments)
+            if mark not in self._queued:
+                self._queued.add(mark)
+                task(*arguments)
+
+        return enqueue
+
+    def _run_stamp(self, authority: str) -> None:
+        if self._office.stamping.run(authority):
+            self._office.publish()
+
+    def _run_sweep(self) -> None:
+        before = self._office.clock.now() - timedelta(hours=self._office.settings.orphan_hours)
+        found = sweep(self._office.register, self._office.objects, before)
+        if found.unfinished or found.orphans:
+            LOG.warning("sweep", unfinished=found.unfinished, orphans=len(found.orphans))
+
+    def _pulse(self) -> None:
+        interval = self._office.settings.timestamp_interval
+        since_sweep = 0.0
+        while not self._stop.wait(interval):
+            since_sweep += interval
+            try:
+                for name in self._office.stamping.authorities:
+                    if self._office.stamping.is_due(name):
+                        self._stamp(name)
+            except (NotaryError, StorageError) as exc:
+                LOG.warning("pulse", error=str(exc))
+            if since_sweep >= SWEEP_EVERY_S:
+                since_sweep = 0.0
+                self._sweep()

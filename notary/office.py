@@ -1,0 +1,324 @@
+"""The assembled house: the only place that names concrete parts.
+
+`found` makes a house, once; `Office.open` opens the one that is there and refuses when its parts
+contradict one another: keys and genesis, tiles and head, database and published checkpoint.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from certs.certificate import Issuer, Key, Keys
+from notary import accounts as accounts_room
+from notary.accounts import Accounts
+from notary.authority import EmbeddedAuthority, create_chain
+from notary.batch import BatchIntake
+from notary.chronicle import Chronicle
+from notary.clock import Clock, SystemClock
+from notary.errors import Corrupt, MalformedInput, Unreachable
+from notary.house import (
+    check_published,
+    insert_house,
+    publish,
+    read_house,
+    write_genesis,
+)
+from notary.intake import Intake, Limits
+from notary.issue import SOFTWARE, Issue
+from notary.keys import HouseKeys, create_keys, load_key, load_keys, write_key
+from notary.ledger import Ledger, SignHead, create_log
+from notary.model import Role, check_label, uuid7
+from notary.people import People
+from notary.register import Register
+from notary.sequencer import Sequencer
+from notary.settings import Settings
+from notary.stamping import Stamping
+from notary.stamps import Stamps
+from notary.statement import GENESIS_TYPE, StatementSigner
+from notary.tlog.checkpoint import Checkpoint
+from notary.tlog.cosignature import MLDSA44Signer
+from notary.tlog.note import Ed25519Signer, NoteSigner, open_note, parse_note, sign_note
+from notary.trust import Trust
+from notary.tsa import EmbeddedTransport, HttpAuthority, TimestampAuthority
+from storage.database import Database
+from storage.durable import write_file
+from storage.errors import StorageError
+from storage.objects import ObjectStore
+from storage.stores import open_store
+
+TSA_KEY, TSA_CHAIN = "tsa", "tsa-chain.pem"
+ADMINISTRATOR = "administrator"
+
+
+def head_signer(origin: str, keys: HouseKeys) -> tuple[SignHead, tuple[NoteSigner, ...]]:
+    """Signs checkpoints with both of the log's keys."""
+    ed25519 = Ed25519Signer(origin, keys.log)
+
+    def sign(size: int, root: bytes, at: datetime) -> bytes:
+        text = Checkpoint(origin=origin, size=size, root=root).text()
+        seconds = int(at.timestamp())
+        mldsa44 = MLDSA44Signer(origin, keys.log_pq, lambda: seconds)
+        return sign_note(text, (ed25519, mldsa44)).encode()
+
+    return sign, (ed25519, MLDSA44Signer(origin, keys.log_pq, lambda: 0))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Founded:
+    """`link_secret` signs the first administrator in, once."""
+
+    origin: str
+    link_secret: str
+
+
+def found(
+    settings: Settings,
+    *,
+    clock: Clock | None = None,
+    randomness: Callable[[int], bytes] = os.urandom,
+) -> Founded:
+    """Keys, folders, tables, the genesis entry, the first administrator.
+
+    The database transaction comes last: a crash before it leaves keys without a house, which the
+    next `init` refuses by name. Raises Fork where a house stands already.
+    """
+    clock = clock or SystemClock()
+    name = check_label(settings.name, what="NOTARY_NAME", limit=100)
+    origin = settings.origin or f"evidence-{randomness(4).hex()}.invalid/log"
+    if any(c.isspace() or c == "+" for c in origin):
+        raise MalformedInput(f"NOTARY_ORIGIN={origin!r} has spaces or '+'", code="settings")
+    settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    database = Database(settings.database_url)
+    if database.has_tables():
+        raise MalformedInput(
+            f"there is a house at {settings.home} already; `notary serve` opens it",
+            code="house_exists",
+        )
+    keys = create_keys(settings.home / "keys")
+    root, certificate, tsa_key = create_chain(name[:40], clock.now())
+    write_key(settings.home / "keys", TSA_KEY, tsa_key)
+    chain = b"".join(
+        x509.load_der_x509_certificate(der).public_bytes(Encoding.PEM)
+        for der in (certificate, root)
+    )
+    write_file(str(settings.home / TSA_CHAIN), chain, mode=0o644)
+    _open_objects(settings).prepare()
+    database.create_tables()
+    sign, signers = head_signer(origin, keys)
+    statements = StatementSigner(origin, keys.statement)
+    now = clock.now()
+    genesis = write_genesis(
+        origin=origin,
+        name=name,
+        at=now,
+        log_keys=[signer.verifier.encode() for signer in signers],
+        statement_keys=[_b64(keys.statement.public_key().public_bytes_raw())],
+        certificate_keys=[_b64(keys.certificate.public_key().public_bytes_raw())],
+    )
+    link_secret = base64.urlsafe_b64encode(randomness(32)).decode().rstrip("=")
+    account_id = uuid7(now, randomness(10))
+    entry = statements.sign(
+        hashlib.sha256(genesis.encode("utf-8")).digest(),
+        preimage_type=GENESIS_TYPE,
+        randomness=randomness(16),
+    )
+    with database.writing() as connection:
+        create_log(connection, entry, now, sign)
+        insert_house(connection, genesis)
+        accounts_room.insert_account(
+            connection, id_=account_id, name=ADMINISTRATOR, role=Role.ADMINISTRATOR, at=now
+        )
+        accounts_room.insert_link(connection, account_id=account_id, secret=link_secret, at=now)
+    publish(settings.home, Ledger(database))
+    database.close()
+    return Founded(origin=origin, link_secret=link_secret)
+
+
+class Office:
+    """Everything a door needs, put together. Open one per process, after forking."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        clock: Clock | None = None,
+        randomness: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        self.settings = settings
+        self.clock = clock or SystemClock()
+        self.randomness = randomness
+        self.database = Database(settings.database_url)
+        if not self.database.has_tables():
+            raise MalformedInput(
+                f"no house at {settings.home}: make one with `notary init`", code="no_house"
+            )
+        self.house = read_house(self.database)
+        self.keys = load_keys(settings.home / "keys")
+        self.ledger = Ledger(self.database)
+        sign, self.signers = head_signer(self.house.origin, self.keys)
+        self._check_keys()
+        self.objects = _open_objects(settings)
+        self.register = Register(self.database)
+        self.accounts = Accounts(self.database)
+        self.stamps = Stamps(self.database)
+        self.sequencer = Sequencer(self.database, self.clock, sign)
+        self.statements = StatementSigner(self.house.origin, self.keys.statement)
+        self.chronicle = Chronicle(self.sequencer, self.statements, self.clock, self.randomness)
+        self.people = People(
+            database=self.database,
+            accounts=self.accounts,
+            chronicle=self.chronicle,
+            clock=self.clock,
+            randomness=self.randomness,
+            session_hours=settings.session_hours,
+        )
+        self.authorities = self._authorities()
+        self.trust = self._trust()
+        self.stamping = Stamping(
+            ledger=self.ledger,
+            stamps=self.stamps,
+            authorities=self.authorities,
+            clock=self.clock,
+            randomness=self.randomness,
+            tolerance=timedelta(seconds=settings.tsa_tolerance),
+        )
+        self.intake = Intake(
+            register=self.register,
+            ledger=self.ledger,
+            sequencer=self.sequencer,
+            objects=self.objects,
+            statements=self.statements,
+            clock=self.clock,
+            randomness=self.randomness,
+            algorithms=settings.digests,
+            limits=Limits(
+                file_bytes=settings.max_file_bytes, account_bytes=settings.max_account_bytes
+            ),
+        )
+        self.batches = BatchIntake(
+            database=self.database,
+            intake=self.intake,
+            sequencer=self.sequencer,
+            max_rows=settings.max_batch_rows,
+        )
+        self.issue = Issue(
+            database=self.database,
+            ledger=self.ledger,
+            stamps=self.stamps,
+            chronicle=self.chronicle,
+            objects=self.objects,
+            clock=self.clock,
+            randomness=self.randomness,
+            key=self.keys.certificate,
+            issuer=Issuer(name=self.house.name, origin=self.house.origin, software=SOFTWARE),
+            keys=self._public_keys(),
+            trust=self.trust,
+            base_url=settings.base_url,
+        )
+
+    def examine(self) -> None:
+        """On every start, before a door opens. Raises IntegrityError or Unreachable."""
+        head = self.ledger.check_right_edge()
+        verifiers = [signer.verifier for signer in self.signers]
+        open_note(parse_note(head.checkpoint), verifiers)
+        check_published(self.settings.home, self.ledger, verifiers)
+        try:
+            self.objects.check()
+        except StorageError as exc:
+            raise Unreachable(str(exc), code="storage_unreachable") from exc
+
+    def publish(self) -> None:
+        publish(self.settings.home, self.ledger)
+
+    def close(self) -> None:
+        self.database.close()
+
+    # --- parts -----------------------------------------------------------------------------
+
+    def _check_keys(self) -> None:
+        for key in (
+            *(signer.verifier.encode() for signer in self.signers),
+            _b64(self.keys.statement.public_key().public_bytes_raw()),
+            _b64(self.keys.certificate.public_key().public_bytes_raw()),
+        ):
+            if f'"{key}"' not in self.house.genesis:
+                raise Corrupt(
+                    f"key {key[:60]}… in {self.settings.home / 'keys'} is not one that the "
+                    "log's genesis registered",
+                    name="keys",
+                )
+
+    def _authorities(self) -> tuple[TimestampAuthority, ...]:
+        settings = self.settings
+        if not settings.tsa_urls:
+            return (self._embedded(),)
+        assert settings.tsa_roots is not None
+        roots = _certificates(settings.tsa_roots)
+        return tuple(
+            HttpAuthority(url, roots, name=url, timeout_s=settings.tsa_timeout)
+            for url in settings.tsa_urls
+        )
+
+    def _embedded(self) -> TimestampAuthority:
+        certificate, root = _certificates(self.settings.home / TSA_CHAIN)
+        key = load_key(self.settings.home / "keys", TSA_KEY)
+        if not isinstance(key, EllipticCurvePrivateKey):
+            raise Corrupt("the embedded authority's key is not on an elliptic curve", name=TSA_KEY)
+        authority = EmbeddedAuthority(
+            root=root,
+            certificate=certificate,
+            key=key,
+            clock=self.clock,
+            serials=lambda: self.stamps.next_serial(self.clock.now()),
+            last_gen_time=self.stamps.last_gen_time,
+        )
+        return EmbeddedTransport(authority, name=f"{self.house.name} (self-operated)")
+
+    def _trust(self) -> Trust:
+        roots = dict.fromkeys(root for each in self.authorities for root in each.roots)
+        # The embedded authority's root stays in the file when outside ones are configured:
+        # older certificates carry its tokens.
+        roots.update(dict.fromkeys(_certificates(self.settings.home / TSA_CHAIN)[-1:]))
+        return Trust(
+            origin=self.house.origin,
+            log_keys=tuple(signer.verifier for signer in self.signers),
+            statement_keys=(self.keys.statement.public_key().public_bytes_raw(),),
+            certificate_keys=(self.keys.certificate.public_key().public_bytes_raw(),),
+            timestamp_roots=tuple(roots),
+        )
+
+    def _public_keys(self) -> Keys:
+        return Keys(
+            log=tuple(signer.verifier.encode() for signer in self.signers),
+            statement=(Key.of(self.keys.statement.public_key().public_bytes_raw()),),
+            certificate=(Key.of(self.keys.certificate.public_key().public_bytes_raw()),),
+        )
+
+
+def _open_objects(settings: Settings) -> ObjectStore:
+    try:
+        return open_store(settings.objects_url)
+    except StorageError as exc:
+        raise MalformedInput(f"NOTARY_OBJECTS: {exc}", code="settings") from exc
+
+
+def _certificates(path: Path) -> tuple[bytes, ...]:
+    try:
+        loaded = x509.load_pem_x509_certificates(path.read_bytes())
+    except (OSError, ValueError) as exc:
+        raise Corrupt(f"certificates {path} cannot be read: {exc}", name=str(path)) from exc
+    return tuple(each.public_bytes(Encoding.DER) for each in loaded)
+
+
+def _b64(raw: bytes) -> str:
+    return base64.b64encode(raw).decode("ascii")

@@ -1,0 +1,189 @@
+"""Group commit: many acts, one transaction, one signed checkpoint.
+
+Threads hand in their work and wait. One of them leads: it takes everything that waits, enters it
+under the lock of the tree head (where the processes and nodes meet), signs, commits, and passes
+the lead to the first that came in meanwhile. Before anyone gets an answer, the inclusion proof of
+what it entered was built and checked.
+
+What a crash leaves: before the commit, the old tree and no rows; after it, everything. Nobody was
+answered in between.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Generic, Protocol, TypeVar
+
+import sqlalchemy as sa
+
+from notary.clock import Clock
+from notary.errors import NotaryError, Pushback, Rejected, Unreachable
+from notary.ledger import Appended, Growing, SignHead, TreeHead, read_head
+from notary.tlog import merkle
+from storage.database import Database
+from storage.errors import StoreUnavailable
+
+MAX_WAITING = 4_096
+"""Works that may wait in one process; more are turned away with 503 rather than kept waiting."""
+MAX_GROUP = 512
+
+T = TypeVar("T", covariant=True)
+
+
+class Work(Protocol[T]):
+    """One act to be entered: all of it or nothing."""
+
+    alone: bool
+    """It gets a transaction to itself: what it raises, also after writing, rolls it back."""
+
+    def settled(self, connection: sa.Connection) -> T | None:
+        """Under the lock: the outcome of an earlier identical act, if there is one.
+
+        Raises Rejected when the act is not possible. Writes nothing.
+        """
+
+    def enter(self, connection: sa.Connection, growing: Growing, at: datetime) -> T:
+        """Appends its entries to `growing` and writes its rows. May only raise before writing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Committed(Generic[T]):
+    """`fresh` is False when the act had been done before; then the head may be older."""
+
+    outcome: T
+    fresh: bool
+    appended: Appended
+
+
+class _Ticket(Generic[T]):
+    __slots__ = ("committed", "error", "leads", "wake", "work")
+
+    def __init__(self, work: Work[T]) -> None:
+        self.work = work
+        self.wake = threading.Event()
+        self.leads = False
+        self.committed: Committed[T] | None = None
+        self.error: BaseException | None = None
+
+    def result(self) -> Committed[T]:
+        if self.error is not None:
+            raise self.error
+        assert self.committed is not None
+        return self.committed
+
+
+class Sequencer:
+    def __init__(self, database: Database, clock: Clock, sign: SignHead) -> None:
+        self._database = database
+        self._clock = clock
+        self._sign = sign
+        self._lock = threading.Lock()
+        self._waiting: list[_Ticket[Any]] = []
+        self._led = False
+        self._edge: tuple[bytes, dict[tuple[int, int], bytes]] = (b"", {})
+
+    def submit(self, work: Work[T]) -> Committed[T]:
+        """Returns when the work is durable under a signed checkpoint.
+
+        Raises what the work raised (Rejected), Pushback when too much waits, Unreachable when
+        the database failed: then nothing of the work is recorded.
+        """
+        ticket = _Ticket(work)
+        with self._lock:
+            if len(self._waiting) >= MAX_WAITING:
+                raise Pushback(f"{MAX_WAITING} acts wait for the ledger already")
+            self._waiting.append(ticket)
+            if not self._led:
+                self._led = ticket.leads = True
+        if not ticket.leads:
+            ticket.wake.wait()
+        if ticket.leads:
+            self._lead()
+        return ticket.result()
+
+    def _lead(self) -> None:
+        with self._lock:
+            count = _group_size(self._waiting)
+            group, self._waiting = self._waiting[:count], self._waiting[count:]
+        try:
+            self._commit(group)
+        except (StoreUnavailable, NotaryError) as exc:
+            failure = exc if isinstance(exc, NotaryError) else Unreachable(str(exc))
+            for ticket in group:
+                ticket.committed, ticket.error = None, ticket.error or failure
+        except BaseException as exc:
+            # A defect: every one who waits must learn of it rather than wait for ever.
+            for ticket in group:
+                ticket.committed, ticket.error = None, exc
+            raise
+        finally:
+            with self._lock:
+                self._led = bool(self._waiting)
+                if self._waiting:
+                    self._waiting[0].leads = True
+                    self._waiting[0].wake.set()
+            for ticket in group:
+                ticket.wake.set()
+
+    def _commit(self, group: Sequence[_Ticket[Any]]) -> None:
+        with self._database.writing() as connection:
+            head = read_head(connection, lock=True)
+            at = max(self._clock.now(), head.signed_at)
+            growing = Growing(connection, head, self._edge_of(head))
+            outcomes: list[tuple[_Ticket[Any], Any, bool]] = []
+            for ticket in group:
+                try:
+                    earlier = ticket.work.settled(connection)
+                    fresh = earlier is None
+                    outcome = ticket.work.enter(connection, growing, at) if fresh else earlier
+                except Rejected as exc:
+                    if ticket.work.alone:
+                        raise
+                    ticket.error = exc
+                    continue
+                outcomes.append((ticket, outcome, fresh))
+            appended = self._seal(growing, head, at)
+            edge = growing.edge()
+        self._edge = (appended.head.root, edge)
+        for ticket, outcome, fresh in outcomes:
+            ticket.committed = Committed(outcome=outcome, fresh=fresh, appended=appended)
+
+    def _seal(self, growing: Growing, head: TreeHead, at: datetime) -> Appended:
+        if growing.size == head.size:
+            return Appended(head=head, read=growing.hash_reader())
+        return growing.seal(at, self._sign)
+
+    def _edge_of(self, head: TreeHead) -> dict[tuple[int, int], bytes]:
+        # Another process may have grown the tree since: the root tells.
+        root, edge = self._edge
+        return edge if root == head.root else {}
+
+
+def _group_size(waiting: Sequence[_Ticket[Any]]) -> int:
+    """How many of the first ones share a transaction."""
+    if waiting[0].work.alone:
+        return 1
+    for count, ticket in enumerate(waiting[:MAX_GROUP]):
+        if ticket.work.alone:
+            return count
+    return min(len(waiting), MAX_GROUP)
+
+
+def prove_own(appended: Appended, index: int, statement: bytes) -> tuple[bytes, ...]:
+    """The inclusion proof of what was just entered, checked as a stranger would check it.
+
+    Raises BadInclusion; then no answer may go out.
+    """
+    head = appended.head
+    proof = merkle.prove_inclusion(index, head.size, appended.read)
+    merkle.check_inclusion(
+        index=index,
+        size=head.size,
+        leaf=merkle.leaf_hash(statement),
+        proof=proof,
+        root=head.root,
+    )
+    return proof

@@ -1,0 +1,158 @@
+"""Every knob: name, unit, default, reason. Read once, from NOTARY_* in the environment.
+
+All problems are reported together, and an unknown NOTARY_* name refuses the start: a typo must
+not silently leave a default in force. docs/operating.md lists the same table (a test compares).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from notary.digest import SIZES
+from notary.errors import MalformedInput
+
+PREFIX = "NOTARY_"
+
+
+def _path(text: str) -> Path:
+    return Path(text).expanduser().resolve()
+
+
+def _number(text: str) -> int:
+    return int(text.replace("_", ""))
+
+
+def _list(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _switch(text: str) -> bool:
+    return {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}[
+        text.lower()
+    ]
+
+
+def _knob(default: Any, parse: Callable[[str], Any], meaning: str) -> Any:
+    return field(default=default, metadata={"parse": parse, "meaning": meaning})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    home: Path = _knob(Path("var").resolve(), _path, "folder of keys, database and originals")
+    host: str = _knob("127.0.0.1", str, "address the service listens on")
+    port: int = _knob(8080, _number, "port the service listens on")
+    public_url: str = _knob(
+        "", str, "address that users reach, for links and QR codes; default http://host:port"
+    )
+    name: str = _knob(
+        "Evidence registration service", str, "issuer named on certificates (fixed by init)"
+    )
+    origin: str = _knob(
+        "", str, "origin of the log (fixed by init); default a random name under .invalid"
+    )
+    database: str = _knob("", str, "SQLAlchemy URL; default SQLite in the home")
+    objects: str = _knob("", str, "file:///path or s3://bucket/prefix; default a folder in home")
+    digests: tuple[str, ...] = _knob(
+        ("sm3",), _list, "digests beside SHA-256: any of sm3, sha-512; empty for none"
+    )
+    tsa_urls: tuple[str, ...] = _knob(
+        (), _list, "RFC 3161 authorities, comma-separated; none means the embedded one"
+    )
+    tsa_roots: Path | None = _knob(None, _path, "PEM file with the roots of those authorities")
+    tsa_timeout: int = _knob(10, _number, "seconds an authority may take to answer")
+    tsa_tolerance: int = _knob(
+        60, _number, "seconds a fresh token's time may differ from the house's clock"
+    )
+    timestamp_interval: float = _knob(
+        1.0, float, "seconds between timestamps of checkpoints that cover new entries"
+    )
+    max_file_bytes: int = _knob(64 << 30, _number, "largest original, bytes")
+    max_account_bytes: int = _knob(0, _number, "bytes one account may store; 0 means no limit")
+    max_batch_rows: int = _knob(1_000_000, _number, "rows in one batch")
+    web_processes: int = _knob(2, _number, "processes that serve HTTP")
+    web_threads: int = _knob(16, _number, "requests each of them works on at once")
+    session_hours: int = _knob(12, _number, "hours a signed-in session lasts")
+    secure_cookies: bool = _knob(
+        False, _switch, "send cookies over HTTPS only; turn on behind a TLS proxy"
+    )
+    verify_per_minute: int = _knob(120, _number, "anonymous verifications per address and minute")
+    sign_in_per_minute: int = _knob(20, _number, "sign-in attempts per address and minute")
+    orphan_hours: int = _knob(
+        24, _number, "hours after which an upload that never became a deposit is swept"
+    )
+    log_level: str = _knob("info", str, "debug, info, warning or error")
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> Settings:
+        """Raises MalformedInput (`settings`) that lists every problem at once."""
+        known = {PREFIX + f.name.upper(): f for f in fields(cls)}
+        values: dict[str, Any] = {}
+        problems: list[str] = []
+        for name, text in environ.items():
+            if not name.startswith(PREFIX):
+                continue
+            knob = known.get(name)
+            if knob is None:
+                problems.append(f"unknown setting {name}")
+                continue
+            try:
+                values[knob.name] = knob.metadata["parse"](text)
+            except (ValueError, KeyError):
+                problems.append(
+                    f"{name}={text!r} is not what it must be: {knob.metadata['meaning']}"
+                )
+        settings = cls(**values)
+        problems += settings._contradictions()
+        if problems:
+            raise MalformedInput("settings: " + "; ".join(problems), code="settings")
+        return settings
+
+    def _contradictions(self) -> list[str]:
+        problems = [
+            f"NOTARY_DIGESTS: unknown algorithm {name!r}; known: {', '.join(SIZES)}"
+            for name in self.digests
+            if name not in SIZES
+        ]
+        if self.tsa_urls and self.tsa_roots is None:
+            problems.append("NOTARY_TSA_URLS needs NOTARY_TSA_ROOTS: whose tokens to believe")
+        if self.tsa_roots is not None and not self.tsa_roots.is_file():
+            problems.append(f"NOTARY_TSA_ROOTS: no file {self.tsa_roots}")
+        if self.log_level not in ("debug", "info", "warning", "error"):
+            problems.append(f"NOTARY_LOG_LEVEL={self.log_level!r}")
+        if not 0 <= self.port <= 65535:
+            problems.append(f"NOTARY_PORT={self.port}")
+        return problems
+
+    @property
+    def database_url(self) -> str:
+        return self.database or f"sqlite:///{self.home / 'notary.db'}"
+
+    @property
+    def objects_url(self) -> str:
+        return self.objects or (self.home / "objects").as_uri()
+
+    @property
+    def base_url(self) -> str:
+        return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
+
+
+def describe() -> list[tuple[str, str, str]]:
+    """(environment name, default as text, meaning) of every knob, in order."""
+    rows = []
+    for knob in fields(Settings):
+        default: Any = knob.default
+        if isinstance(default, tuple):
+            default = ",".join(default)
+        elif knob.name == "home":
+            default = "./var"
+        rows.append(
+            (
+                PREFIX + knob.name.upper(),
+                "" if default is None else str(default),
+                str(knob.metadata["meaning"]),
+            )
+        )
+    return rows

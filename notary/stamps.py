@@ -1,0 +1,278 @@
+"""The timestamp tokens the house holds, and what is due for one. Owns their tables.
+
+A checkpoint gets a row only together with its first token, so an authority that is down leaves
+no trail of checkpoints that nobody stamped: the next one covers them all.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from notary.clock import parse_rfc3339, rfc3339
+from storage.database import METADATA, Database
+
+CHECKPOINT, ORIGINAL = "checkpoint", "original"
+
+STAMPED = sa.Table(
+    "stamped_checkpoint",
+    METADATA,
+    sa.Column("size", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("root", sa.LargeBinary, nullable=False),
+    sa.Column("checkpoint", sa.LargeBinary, nullable=False),
+)
+TOKEN = sa.Table(
+    "timestamp_token",
+    METADATA,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("size", sa.BigInteger, index=True),
+    sa.Column("deposit_id", sa.String(36), index=True),
+    sa.Column("authority", sa.String(200), nullable=False),
+    sa.Column("self_operated", sa.Boolean, nullable=False),
+    sa.Column("gen_time", sa.String(27), nullable=False),
+    sa.Column("response", sa.LargeBinary, nullable=False),
+    sa.Column("chain", sa.Text, nullable=False),
+    sa.UniqueConstraint("size", "authority"),
+    sa.UniqueConstraint("deposit_id", "authority"),
+)
+DOCUMENT_DUE = sa.Table(
+    "document_timestamp_due",
+    METADATA,
+    sa.Column("deposit_id", sa.String(36), primary_key=True),
+    sa.Column("sha256", sa.String(64), nullable=False),
+    sa.Column("since", sa.String(27), nullable=False),
+)
+AUTHORITY = sa.Table(
+    "timestamp_authority",
+    METADATA,
+    sa.Column("name", sa.String(200), primary_key=True),
+    sa.Column("last_token_at", sa.String(27)),
+    sa.Column("failures", sa.Integer, nullable=False),
+    sa.Column("retry_at", sa.String(27)),
+    sa.Column("last_error", sa.Text),
+)
+SERIAL = sa.Table(
+    "embedded_authority",
+    METADATA,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("next_serial", sa.BigInteger, nullable=False),
+    sa.Column("last_gen_time", sa.String(27), nullable=False),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Token:
+    """One verified token. `response` is the TimeStampResp in DER, `chain` leaf to root."""
+
+    authority: str
+    self_operated: bool
+    gen_time: datetime
+    response: bytes
+    chain: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stamped:
+    """A checkpoint with all tokens that cover it."""
+
+    size: int
+    root: bytes
+    checkpoint: bytes
+    tokens: tuple[Token, ...]
+
+    def first_time(self) -> datetime:
+        return min(token.gen_time for token in self.tokens)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuthorityState:
+    name: str
+    last_token_at: datetime | None
+    failures: int
+    retry_at: datetime | None
+    last_error: str | None
+
+
+class Stamps:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def covering(self, index: int) -> Stamped | None:
+        """The smallest stamped checkpoint that covers the entry, hence the earliest."""
+        with self._database.reading() as connection:
+            row = connection.execute(
+                sa.select(STAMPED).where(STAMPED.c.size > index).order_by(STAMPED.c.size).limit(1)
+            ).first()
+            if row is None:
+                return None
+            tokens = connection.execute(
+                sa.select(TOKEN).where(TOKEN.c.size == row.size).order_by(TOKEN.c.id)
+            )
+            return Stamped(
+                size=row.size,
+                root=row.root,
+                checkpoint=row.checkpoint,
+                tokens=tuple(_token(token) for token in tokens),
+            )
+
+    def of_document(self, deposit_id: str) -> tuple[Token, ...]:
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                sa.select(TOKEN).where(TOKEN.c.deposit_id == deposit_id).order_by(TOKEN.c.id)
+            )
+            return tuple(_token(row) for row in rows)
+
+    def newest_size(self, authority: str | None = None) -> int:
+        """Size of the newest checkpoint with a token (of this authority). 0 for none."""
+        query = sa.select(sa.func.max(TOKEN.c.size))
+        if authority is not None:
+            query = query.where(TOKEN.c.authority == authority)
+        with self._database.reading() as connection:
+            return connection.execute(query).scalar() or 0
+
+    def documents_due(self, limit: int) -> tuple[tuple[str, bytes], ...]:
+        """(deposit id, SHA-256) of originals that wait for their own token, oldest first."""
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                sa.select(DOCUMENT_DUE).order_by(DOCUMENT_DUE.c.deposit_id).limit(limit)
+            )
+            return tuple((row.deposit_id, bytes.fromhex(row.sha256)) for row in rows)
+
+    def waiting(self) -> tuple[int, datetime | None]:
+        """(documents without their token, since when the oldest of them waits)."""
+        with self._database.reading() as connection:
+            count, since = connection.execute(
+                sa.select(sa.func.count(), sa.func.min(DOCUMENT_DUE.c.since))
+            ).one()
+        return count, None if since is None else parse_rfc3339(since)
+
+    def authorities(self) -> tuple[AuthorityState, ...]:
+        with self._database.reading() as connection:
+            return tuple(
+                AuthorityState(
+                    name=row.name,
+                    last_token_at=_moment(row.last_token_at),
+                    failures=row.failures,
+                    retry_at=_moment(row.retry_at),
+                    last_error=row.last_error,
+                )
+                for row in connection.execute(sa.select(AUTHORITY).order_by(AUTHORITY.c.name))
+            )
+
+    # --- writing --------------------------------------------------------------------------
+
+    def keep_checkpoint(
+        self, *, size: int, root: bytes, checkpoint: bytes, tokens: Sequence[Token]
+    ) -> None:
+        """Keeps verified tokens. A second one by the same authority is dropped: a job that ran
+        twice harms nothing."""
+        with self._database.writing() as connection:
+            there = connection.execute(
+                sa.select(STAMPED.c.checkpoint).where(STAMPED.c.size == size)
+            ).first()
+            if there is None:
+                connection.execute(
+                    sa.insert(STAMPED).values(size=size, root=root, checkpoint=checkpoint)
+                )
+            for token in tokens:
+                _insert_token(connection, token, size=size, deposit_id=None)
+
+    def keep_document(self, deposit_id: str, tokens: Sequence[Token], *, done: bool) -> None:
+        with self._database.writing() as connection:
+            for token in tokens:
+                _insert_token(connection, token, size=None, deposit_id=deposit_id)
+            if done:
+                connection.execute(
+                    sa.delete(DOCUMENT_DUE).where(DOCUMENT_DUE.c.deposit_id == deposit_id)
+                )
+
+    def succeeded(self, authority: str, at: datetime) -> None:
+        self._note(authority, last_token_at=rfc3339(at), failures=0, retry_at=None, last_error=None)
+
+    def failed(self, authority: str, *, failures: int, retry_at: datetime, error: str) -> None:
+        self._note(
+            authority, failures=failures, retry_at=rfc3339(retry_at), last_error=error[:2000]
+        )
+
+    def _note(self, authority: str, **values: Any) -> None:
+        with self._database.writing() as connection:
+            changed = connection.execute(
+                sa.update(AUTHORITY).where(AUTHORITY.c.name == authority).values(**values)
+            )
+            if changed.rowcount == 0:
+                connection.execute(sa.insert(AUTHORITY).values(name=authority, **values))
+
+    def next_serial(self, now: datetime) -> int:
+        """A serial number never given before: the embedded authority's own memory. Durable
+        before it is used, so a crash skips a number and never repeats one."""
+        with self._database.writing() as connection:
+            row = connection.execute(sa.select(SERIAL).with_for_update()).first()
+            if row is None:
+                connection.execute(
+                    sa.insert(SERIAL).values(id=1, next_serial=2, last_gen_time=rfc3339(now))
+                )
+                return 1
+            connection.execute(
+                sa.update(SERIAL).values(
+                    next_serial=row.next_serial + 1,
+                    last_gen_time=max(rfc3339(now), row.last_gen_time),
+                )
+            )
+            serial: int = row.next_serial
+            return serial
+
+    def last_gen_time(self) -> datetime | None:
+        """Not before the time of any token the embedded authority gave."""
+        with self._database.reading() as connection:
+            return _moment(connection.execute(sa.select(SERIAL.c.last_gen_time)).scalar())
+
+
+def insert_document_due(
+    connection: sa.Connection, *, deposit_id: str, sha256: str, at: datetime
+) -> None:
+    """For the transaction of the deposit."""
+    connection.execute(
+        sa.insert(DOCUMENT_DUE).values(deposit_id=deposit_id, sha256=sha256, since=rfc3339(at))
+    )
+
+
+def _insert_token(
+    connection: sa.Connection, token: Token, *, size: int | None, deposit_id: str | None
+) -> None:
+    there = connection.execute(
+        sa.select(TOKEN.c.id).where(
+            TOKEN.c.authority == token.authority,
+            TOKEN.c.size == size if size is not None else TOKEN.c.deposit_id == deposit_id,
+        )
+    ).first()
+    if there is None:
+        connection.execute(
+            sa.insert(TOKEN).values(
+                size=size,
+                deposit_id=deposit_id,
+                authority=token.authority,
+                self_operated=token.self_operated,
+                gen_time=rfc3339(token.gen_time),
+                response=token.response,
+                chain=json.dumps([der.hex() for der in token.chain]),
+            )
+        )
+
+
+def _token(row: sa.Row[Any]) -> Token:
+    return Token(
+        authority=row.authority,
+        self_operated=row.self_operated,
+        gen_time=parse_rfc3339(row.gen_time),
+        response=row.response,
+        chain=tuple(bytes.fromhex(der) for der in json.loads(row.chain)),
+    )
+
+
+def _moment(text: str | None) -> datetime | None:
+    return None if text is None else parse_rfc3339(text)

@@ -1,0 +1,101 @@
+"""Whom a verifier believes: the trust file, which reaches him by another way than the certificate.
+
+    format = "evidence-trust/v1"
+    origin = "notary.example.org/log"
+    log_keys = ["<C2SP vkey>", …]
+    statement_keys = ["<base64 raw Ed25519>", …]
+    certificate_keys = ["<base64 raw Ed25519>", …]
+    timestamp_roots = ["<PEM certificate>", …]
+
+PURE.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import tomllib
+from dataclasses import dataclass
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from notary.errors import MalformedInput
+from notary.tlog.note import VerifierKey, parse_vkey
+
+FORMAT = "evidence-trust/v1"
+FILE_NAME = "trust.toml"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trust:
+    """`timestamp_roots` are DER certificates; the other keys are raw Ed25519 or vkeys."""
+
+    origin: str
+    log_keys: tuple[VerifierKey, ...]
+    statement_keys: tuple[bytes, ...]
+    certificate_keys: tuple[bytes, ...]
+    timestamp_roots: tuple[bytes, ...]
+
+    def encode(self) -> str:
+        """The trust file's text; `parse_trust` of it gives an equal value."""
+        return (
+            f'format = "{FORMAT}"\norigin = "{self.origin}"\n'
+            + _list("log_keys", [key.encode() for key in self.log_keys])
+            + _list("statement_keys", [_b64(key) for key in self.statement_keys])
+            + _list("certificate_keys", [_b64(key) for key in self.certificate_keys])
+            + "timestamp_roots = [\n"
+            + "".join(f"'''\n{_pem(root)}''',\n" for root in self.timestamp_roots)
+            + "]\n"
+        )
+
+
+def parse_trust(text: str) -> Trust:
+    """Raises MalformedInput (`trust_malformed`) that names the member at fault."""
+    try:
+        given = tomllib.loads(text)
+        if given["format"] != FORMAT:
+            raise ValueError(f"format is {given['format']!r}, known is {FORMAT!r}")
+        unknown = set(given) - {
+            "format", "origin", "log_keys", "statement_keys", "certificate_keys",
+            "timestamp_roots",
+        }  # fmt: skip
+        if unknown:
+            raise ValueError(f"unknown members {sorted(unknown)}")
+        return Trust(
+            origin=given["origin"],
+            log_keys=tuple(parse_vkey(line) for line in given["log_keys"]),
+            statement_keys=tuple(_key(key) for key in given["statement_keys"]),
+            certificate_keys=tuple(_key(key) for key in given["certificate_keys"]),
+            timestamp_roots=tuple(_der(pem) for pem in given["timestamp_roots"]),
+        )
+    except KeyError as exc:
+        raise MalformedInput(f"trust file lacks {exc}", code="trust_malformed") from exc
+    except (ValueError, TypeError, AttributeError) as exc:
+        raise MalformedInput(f"trust file: {exc}", code="trust_malformed") from exc
+
+
+def _list(name: str, values: list[str]) -> str:
+    return f"{name} = [\n" + "".join(f'  "{value}",\n' for value in values) + "]\n"
+
+
+def _b64(raw: bytes) -> str:
+    return base64.b64encode(raw).decode("ascii")
+
+
+def _key(text: str) -> bytes:
+    try:
+        raw = base64.b64decode(text, validate=True)
+    except binascii.Error as exc:
+        raise ValueError(f"{text!r} is not base64") from exc
+    if len(raw) != 32:
+        raise ValueError(f"key {text!r} has {len(raw)} bytes, not 32")
+    return raw
+
+
+def _pem(der: bytes) -> str:
+    return x509.load_der_x509_certificate(der).public_bytes(Encoding.PEM).decode("ascii")
+
+
+def _der(pem: str) -> bytes:
+    return x509.load_pem_x509_certificate(pem.encode("ascii")).public_bytes(Encoding.DER)

@@ -1,0 +1,191 @@
+"""Time-stamp authorities as the house meets them: asked, answered by, and believed only after
+`notary.tsp` has judged the answer.
+
+The request is written by rfc3161ng and carried by requests; nothing else here imports them,
+and none of their exceptions leaves.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+import requests
+import rfc3161ng
+from urllib3.exceptions import HTTPError
+
+from notary.authority import EmbeddedAuthority
+from notary.errors import BadTimestamp, MalformedInput, Unreachable
+from notary.tsp import MAX_RESPONSE_BYTES, VerifiedTimestamp, parse_response, verify_token
+
+QUERY_TYPE = "application/timestamp-query"
+REPLY_TYPE = "application/timestamp-reply"
+SHA256_BYTES = 32
+
+
+class TimestampAuthority(Protocol):
+    """Something that answers RFC 3161 requests, and what we hold it to."""
+
+    @property
+    def name(self) -> str:
+        """How this deployment calls it."""
+
+    @property
+    def self_operated(self) -> bool:
+        """Whether its clock and key are ours: then its word on time is only our own."""
+
+    @property
+    def roots(self) -> tuple[bytes, ...]:
+        """The certificates (DER), configured here, that its chain must lead to."""
+
+    def exchange(self, request_der: bytes) -> bytes:
+        """The bytes it answers with, whatever they are. Raises Unreachable."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stamped:
+    """A TimeStampResp (DER) as the authority gave it, and what it was found to prove."""
+
+    response: bytes
+    verified: VerifiedTimestamp
+
+
+def request_timestamp(
+    authority: TimestampAuthority,
+    *,
+    imprint: bytes,
+    nonce: int,
+    now: datetime,
+    tolerance: timedelta,
+    policies: tuple[str, ...] = (),
+) -> Stamped:
+    """A verified token over the SHA-256 `imprint`, from `authority` (RFC 3161 §2.4).
+
+    `nonce` is of 64 random bits; `now` is our clock before asking: a genTime further than
+    `tolerance` from it is refused, the clock is never adjusted. Nothing is kept here: if we
+    crash, the authority has given a token that nobody knows, and asking again is harmless.
+
+    Raises Unreachable when there is no answer; BadTimestamp with the codes of
+    `notary.tsp.verify_token`, `timestamp_clock_skew`, or `timestamp_invalid` for an answer that
+    is no TimeStampResp; Unverifiable as `verify_token` does.
+    """
+    response = authority.exchange(encode_request(imprint=imprint, nonce=nonce))
+    try:
+        token = parse_response(response)
+        verified = verify_token(
+            token, imprint=imprint, roots=authority.roots, nonce=nonce, policies=policies
+        )
+    except MalformedInput as error:
+        # Not the caller's bytes, so not for the caller to mend.
+        raise BadTimestamp(f"{authority.name!r} answered with {error}") from error
+    if abs(verified.gen_time - now) > tolerance:
+        raise BadTimestamp(
+            f"{authority.name!r} says {verified.gen_time}, our clock {now}, tolerated are "
+            f"{tolerance}",
+            code="timestamp_clock_skew",
+        )
+    return Stamped(response=response, verified=verified)
+
+
+def encode_request(*, imprint: bytes, nonce: int) -> bytes:
+    """The DER of a TimeStampReq for a SHA-256 imprint, certificates asked for (§2.4.1)."""
+    if len(imprint) != SHA256_BYTES or nonce < 0:
+        raise ValueError(f"imprint of {len(imprint)} bytes and nonce {nonce} make no request")
+    request = rfc3161ng.make_timestamp_request(
+        digest=imprint, hashname="sha256", include_tsa_certificate=True, nonce=nonce
+    )
+    return bytes(rfc3161ng.encode_timestamp_request(request))
+
+
+class EmbeddedTransport:
+    """The house's own authority, asked in process."""
+
+    self_operated = True
+
+    def __init__(self, authority: EmbeddedAuthority, *, name: str) -> None:
+        self.name = name
+        self.roots: tuple[bytes, ...] = (authority.root,)
+        self._authority = authority
+
+    def exchange(self, request_der: bytes) -> bytes:
+        return self._authority.respond(request_der)
+
+
+class HttpAuthority:
+    """An outside authority over HTTP (RFC 3161 §3.4)."""
+
+    self_operated = False
+
+    def __init__(
+        self, url: str, roots: tuple[bytes, ...], *, name: str, timeout_s: float = 10.0
+    ) -> None:
+        self.url = url
+        self.roots = roots
+        self.name = name
+        self.timeout_s = timeout_s
+
+    def exchange(self, request_der: bytes) -> bytes:
+        """The body of a 200 of type application/timestamp-reply, of at most 64 KiB.
+
+        Raises Unreachable for everything else, and after `timeout_s` in all. The time limits
+        of requests are for each single read, and for none of a name look-up: a server that
+        drips one byte at a time could hold a worker for days. So the exchange has a thread of
+        its own, which is left behind, to end with its socket, when the time is up.
+        """
+        answers: queue.SimpleQueue[bytes | Unreachable] = queue.SimpleQueue()
+
+        def ask() -> None:
+            try:
+                answers.put(self._post(request_der))
+            except Unreachable as error:
+                answers.put(error)
+
+        threading.Thread(target=ask, name=f"tsa {self.name}", daemon=True).start()
+        try:
+            answer = answers.get(timeout=self.timeout_s)
+        except queue.Empty:
+            raise self._unreachable(f"no answer within {self.timeout_s} s") from None
+        if isinstance(answer, Unreachable):
+            raise answer
+        return answer
+
+    def _post(self, request_der: bytes) -> bytes:
+        deadline = time.monotonic() + self.timeout_s
+        # Redirects are not followed: a time-stamp has no business elsewhere than configured.
+        # The encoding is refused so that 64 KiB are 64 KiB and no archive bomb.
+        headers = {"Content-Type": QUERY_TYPE, "Accept": REPLY_TYPE, "Accept-Encoding": "identity"}
+        try:
+            with requests.post(
+                self.url,
+                data=request_der,
+                headers=headers,
+                timeout=self.timeout_s,
+                stream=True,
+                allow_redirects=False,
+            ) as response:
+                media_type = response.headers.get("Content-Type", "").partition(";")[0].strip()
+                if response.status_code != requests.codes.ok:
+                    raise self._unreachable(f"status {response.status_code}")
+                if media_type.lower() != REPLY_TYPE:
+                    raise self._unreachable(f"an answer of type {media_type!r:.100}")
+                return self._read(response, deadline)
+        except (requests.RequestException, HTTPError, OSError, ValueError) as error:
+            raise self._unreachable(f"{type(error).__name__}: {error}") from error
+
+    def _read(self, response: requests.Response, deadline: float) -> bytes:
+        body = bytearray()
+        # read1 gives what has arrived; read and iter_content would wait for a full piece.
+        while piece := response.raw.read1(8192, decode_content=False):
+            body += piece
+            if len(body) > MAX_RESPONSE_BYTES:
+                raise self._unreachable(f"an answer of more than {MAX_RESPONSE_BYTES} bytes")
+            if time.monotonic() > deadline:
+                raise self._unreachable(f"half an answer within {self.timeout_s} s")
+        return bytes(body)
+
+    def _unreachable(self, why: str) -> Unreachable:
+        return Unreachable(f"time-stamp authority {self.name!r}: {why}", retry_after_s=30)

@@ -1,0 +1,443 @@
+"""A certificate and the bytes in hand → checks → a verdict. PURE: no network, no clock, no files.
+
+The checks, in the order they are made:
+
+ 1. certificate_format      exactly the canonical form of a certificate we can read
+ 2. certificate_signature   its issuer's signature over all of it
+ 3. log_keys                its keys are those of the trust file (without one: embedded keys only)
+ 4. record, disclosures     each section shown is one that the record commits to
+ 5. statement               signed by a statement key, over this record
+ 6. checkpoint              the signed tree head: origin, size, signatures
+ 7. inclusion               the statement is the leaf at its index under that root
+ 8. timestamp               one per token: imprint, signature, chain, at the token's own time
+ 9. document_digest, document_size   the bytes in hand are the registered ones
+
+*Altered* is said only of what was tested and failed; all else is *could not be checked, because*.
+The same code answers the command line, the page and the API; words are in certs/wording/.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from certs.certificate import Certificate, Key, Timestamp, parse_certificate
+from certs.errors import CertificateMalformed, SealInvalid, UnsupportedFormat
+from certs.seal import check_seal
+from notary import statement as cose
+from notary.clock import rfc3339
+from notary.digest import EMPTY_SHA256, SHA256
+from notary.errors import (
+    BadCertificate,
+    BadInclusion,
+    BadSignature,
+    BadTimestamp,
+    MalformedInput,
+    Unverifiable,
+)
+from notary.record import EVIDENCE, check_disclosures, parse_record
+from notary.tlog import merkle
+from notary.tlog.checkpoint import parse_checkpoint_text
+from notary.tlog.note import VerifierKey, open_note, parse_note, parse_vkey
+from notary.trust import Trust
+from notary.tsp import parse_response, verify_token
+
+
+class Verdict(StrEnum):
+    CONFIRMED = "confirmed"
+    NOT_THIS_FILE = "not_this_file"
+    NOT_GENUINE = "not_genuine"
+    UNDECIDED = "undecided"
+    SUPERSEDED = "superseded"
+
+
+EXIT_STATUS: dict[Verdict, int] = {
+    Verdict.CONFIRMED: 0,
+    Verdict.NOT_THIS_FILE: 1,
+    Verdict.NOT_GENUINE: 1,
+    Verdict.UNDECIDED: 2,
+    Verdict.SUPERSEDED: 3,
+}
+
+
+class Status(StrEnum):
+    PASSED = "passed"
+    FAILED = "failed"
+    NOT_MADE = "not_made"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One check. `code` says what failed or why it was not made; `detail` shows both sides."""
+
+    name: str
+    status: Status
+    code: str | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """The bytes in hand, as their digests and size."""
+
+    digests: Mapping[str, str]
+    size: int
+    is_certificate: bool = False
+    """It is itself a certificate: handed in by mistake more often than not."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What a genuine certificate says. Never filled from one that does not check out."""
+
+    certificate_id: str
+    issuer: str
+    origin: str
+    deposit_id: str
+    sections: Mapping[str, object]
+    index: int
+    size: int
+    received_at: str
+    registered_at: str
+    timestamped_at: str | None
+    issued_at: str
+    self_operated_only: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """`trusted_keys` is False when only the keys embedded in the certificate were used."""
+
+    verdict: Verdict
+    code: str
+    checks: tuple[Check, ...]
+    trusted_keys: bool
+    facts: Facts | None
+    document: Document | None
+
+    @property
+    def exit_status(self) -> int:
+        return EXIT_STATUS[self.verdict]
+
+
+_HEX = re.compile(r"[0-9a-f]{64}")
+
+
+class _Stop(Exception):
+    """Ends the examination with a verdict on the certificate itself."""
+
+    def __init__(self, verdict: Verdict, code: str) -> None:
+        super().__init__(code)
+        self.verdict = verdict
+        self.code = code
+
+
+def verify(data: bytes, document: Document | None, trust: Trust | None) -> Report:
+    """Judges the bytes of a `certificate.json` and, if given, a document against them.
+
+    Never raises for bad input: whatever the bytes are, there is a report.
+    """
+    examination = _Examination(trust)
+    facts: Facts | None = None
+    try:
+        certificate = examination.read(data)
+        facts = examination.examine(certificate)
+        verdict, code = examination.judge_document(facts, document)
+    except _Stop as stop:
+        verdict, code = stop.verdict, stop.code
+        if verdict is Verdict.NOT_GENUINE:
+            facts = None
+    return Report(
+        verdict=verdict,
+        code=code,
+        checks=tuple(examination.checks),
+        trusted_keys=trust is not None,
+        facts=facts,
+        document=document,
+    )
+
+
+class _Examination:
+    def __init__(self, trust: Trust | None) -> None:
+        self.trust = trust
+        self.checks: list[Check] = []
+        self._unstamped = True
+        self._time_refused = False
+
+    def _pass(self, name: str, detail: str = "") -> None:
+        self.checks.append(Check(name=name, status=Status.PASSED, detail=detail))
+
+    def _fail(self, name: str, code: str, error: Exception) -> _Stop:
+        self.checks.append(Check(name=name, status=Status.FAILED, code=code, detail=str(error)))
+        return _Stop(Verdict.NOT_GENUINE, code)
+
+    def _leave(self, name: str, code: str, detail: str) -> None:
+        self.checks.append(Check(name=name, status=Status.NOT_MADE, code=code, detail=detail))
+
+    # --- the certificate -------------------------------------------------------------------
+
+    def read(self, data: bytes) -> Certificate:
+        try:
+            certificate = parse_certificate(data)
+        except (CertificateMalformed, UnsupportedFormat) as exc:
+            self._leave("certificate_format", exc.code, str(exc))
+            raise _Stop(Verdict.UNDECIDED, exc.code) from exc
+        self._pass("certificate_format")
+        return certificate
+
+    def examine(self, certificate: Certificate) -> Facts:
+        self._signature(certificate)
+        log_keys, statement_keys = self._keys(certificate)
+        sections, record = self._record(certificate)
+        leaf = self._statement(certificate, statement_keys)
+        checkpoint_text = self._log(certificate, log_keys, leaf)
+        self._timestamps(certificate, checkpoint_text, sections)
+        times = certificate.times
+        return Facts(
+            certificate_id=certificate.certificate_id,
+            issuer=certificate.issuer.name,
+            origin=certificate.log.origin,
+            deposit_id=str(record["id"]),
+            sections=sections,
+            index=certificate.log.index,
+            size=certificate.log.size,
+            received_at=rfc3339(times.received_at),
+            registered_at=rfc3339(times.registered_at),
+            timestamped_at=None if times.timestamped_at is None else rfc3339(times.timestamped_at),
+            issued_at=rfc3339(times.issued_at),
+            self_operated_only=all(stamp.self_operated for stamp in certificate.timestamps),
+        )
+
+    def _signature(self, certificate: Certificate) -> None:
+        try:
+            check_seal(certificate)
+        except SealInvalid as exc:
+            raise self._fail("certificate_signature", "signature_invalid", exc) from exc
+        self._pass("certificate_signature")
+
+    def _keys(self, certificate: Certificate) -> tuple[tuple[VerifierKey, ...], tuple[Key, ...]]:
+        """The keys to go by: the trust file's, or the embedded ones, which is then said."""
+        try:
+            embedded = tuple(parse_vkey(line) for line in certificate.keys.log)
+        except MalformedInput as exc:
+            raise self._fail("log_keys", "certificate_altered", exc) from exc
+        if self.trust is None:
+            self._leave("log_keys", "embedded_keys", "no trust file was given")
+            return embedded, certificate.keys.statement
+        trust = self.trust
+        signer = certificate.signature.kid
+        if (
+            certificate.log.origin != trust.origin
+            or certificate.issuer.origin != trust.origin
+            or signer not in [Key.of(key).kid for key in trust.certificate_keys]
+        ):
+            self._leave(
+                "log_keys",
+                "unknown_key",
+                f"certificate of log {certificate.log.origin!r} signed by {signer.hex()}; the "
+                f"trust file knows log {trust.origin!r} and its keys",
+            )
+            raise _Stop(Verdict.UNDECIDED, "unknown_key")
+        self._pass("log_keys")
+        return trust.log_keys, tuple(Key.of(key) for key in trust.statement_keys)
+
+    def _record(self, certificate: Certificate) -> tuple[dict[str, object], dict[str, object]]:
+        try:
+            record = parse_record(certificate.record)
+            if record["type"] != EVIDENCE:
+                raise BadCertificate(f"record is of type {record['type']!r}, not {EVIDENCE!r}")
+            received = rfc3339(certificate.times.received_at)
+            if record["received_at"] != received:
+                raise BadCertificate(
+                    f"record was received at {record['received_at']}, certificate says {received}"
+                )
+            sections = check_disclosures(certificate.record, certificate.disclosures)
+        except (MalformedInput, BadCertificate) as exc:
+            raise self._fail("record", "record_mismatch", exc) from exc
+        self._pass("record")
+        self._pass("disclosures", ", ".join(sections))
+        return sections, record
+
+    def _statement(self, certificate: Certificate, keys: tuple[Key, ...]) -> bytes:
+        """The leaf hash."""
+        try:
+            statement = cose.parse_statement(certificate.statement)
+            digest = hashlib.sha256(certificate.record.encode("utf-8")).digest()
+            if statement.payload != digest:
+                raise BadSignature(
+                    f"statement is over {statement.payload.hex()}, record is {digest.hex()}"
+                )
+            if statement.issuer != certificate.log.origin:
+                raise BadSignature(
+                    f"statement is by {statement.issuer!r}, log is {certificate.log.origin!r}"
+                )
+            if statement.preimage_type != cose.EVIDENCE_TYPE:
+                raise BadSignature(f"statement is about {statement.preimage_type!r}")
+            key = next((key for key in keys if key.kid == statement.kid), None)
+            if key is None:
+                self._leave("statement", "unknown_key", f"signed by key {statement.kid.hex()}")
+                raise _Stop(Verdict.UNDECIDED, "unknown_key")
+            cose.check_statement(statement, key.public_key)
+        except (MalformedInput, BadSignature) as exc:
+            raise self._fail("statement", "statement_invalid", exc) from exc
+        self._pass("statement")
+        return merkle.leaf_hash(certificate.statement)
+
+    def _log(self, certificate: Certificate, keys: tuple[VerifierKey, ...], leaf: bytes) -> str:
+        """The signed text of the checkpoint."""
+        entry = certificate.log
+        try:
+            note = parse_note(entry.checkpoint.encode("utf-8"))
+            signatures = open_note(note, keys)
+            checkpoint = parse_checkpoint_text(note.text)
+            if (checkpoint.origin, checkpoint.size) != (entry.origin, entry.size):
+                raise BadSignature(
+                    f"checkpoint is of {checkpoint.origin!r} at size {checkpoint.size}, "
+                    f"certificate says {entry.origin!r} at {entry.size}"
+                )
+        except Unverifiable as exc:
+            self._leave("checkpoint", "unknown_key", str(exc))
+            raise _Stop(Verdict.UNDECIDED, "unknown_key") from exc
+        except (MalformedInput, BadSignature) as exc:
+            raise self._fail("checkpoint", "checkpoint_invalid", exc) from exc
+        self._pass("checkpoint", f"{len(signatures)} signatures")
+        try:
+            merkle.check_inclusion(
+                index=entry.index,
+                size=entry.size,
+                leaf=leaf,
+                proof=entry.inclusion_proof,
+                root=checkpoint.root,
+            )
+        except BadInclusion as exc:
+            raise self._fail("inclusion", "inclusion_proof_invalid", exc) from exc
+        self._pass("inclusion", f"leaf {entry.index} of {entry.size}")
+        return note.text
+
+    # --- time ------------------------------------------------------------------------------
+
+    def _timestamps(
+        self, certificate: Certificate, text: str, sections: Mapping[str, object]
+    ) -> None:
+        if not certificate.timestamps:
+            self._leave("timestamp", "timestamp_none", "the certificate holds no token yet")
+        imprints = {"checkpoint": hashlib.sha256(text.encode("utf-8")).digest()}
+        sha256 = registered_content(sections)[0]
+        if sha256 is not None:
+            imprints["original"] = bytes.fromhex(sha256)
+        proved: list[datetime] = []
+        for stamp in certificate.timestamps:
+            imprint = imprints.get(stamp.covers)
+            if imprint is None:
+                self._leave(
+                    "timestamp",
+                    "proof_missing",
+                    f"section content is withheld, so the "
+                    f"token of {stamp.authority} over the original was not compared",
+                )
+                continue
+            moment = self._timestamp(stamp, imprint)
+            if moment is not None and stamp.covers == "checkpoint":
+                proved.append(moment)
+        self._unstamped = not certificate.timestamps
+        self._time_refused = bool(certificate.timestamps) and not proved
+        said = certificate.times.timestamped_at
+        if (proved and (said is None or said > min(proved))) or (said and self._unstamped):
+            raise self._fail(
+                "timestamp",
+                "certificate_altered",
+                BadCertificate(
+                    f"certificate says timestamped at {said and rfc3339(said)}, its tokens say "
+                    f"{[rfc3339(moment) for moment in proved]}"
+                ),
+            )
+
+    def _timestamp(self, stamp: Timestamp, imprint: bytes) -> datetime | None:
+        """The token's time, or None where no trusted root leads to it."""
+        if self.trust is not None:
+            roots: tuple[bytes, ...] = self.trust.timestamp_roots
+        else:
+            roots = stamp.chain[-1:]
+        try:
+            verified = verify_token(
+                parse_response(stamp.response),
+                imprint=imprint,
+                roots=roots,
+                intermediates=stamp.chain,
+            )
+        except (BadTimestamp, MalformedInput) as exc:
+            raise self._fail("timestamp", "timestamp_invalid", exc) from exc
+        except Unverifiable as exc:
+            self._leave("timestamp", "timestamp_untrusted", f"{stamp.authority}: {exc}")
+            return None
+        self._pass("timestamp", f"{stamp.covers}, {stamp.authority}, {rfc3339(verified.gen_time)}")
+        return verified.gen_time
+
+    # --- the document ----------------------------------------------------------------------
+
+    def judge_document(self, facts: Facts, document: Document | None) -> tuple[Verdict, str]:
+        sha256, size = registered_content(facts.sections)
+        if document is None:
+            self._leave("document_digest", "no_document", "no document was given")
+            return Verdict.UNDECIDED, "no_document"
+        if sha256 is None:
+            self._leave("document_digest", "proof_missing", "section content is withheld")
+            return Verdict.UNDECIDED, "proof_missing"
+        ours = document.digests[SHA256]
+        if ours != sha256:
+            return Verdict.NOT_THIS_FILE, self._difference(document, sha256, size)
+        self._pass("document_digest", f"sha-256 {ours}")
+        if document.size != size:
+            # The digest would have to collide; the sizes tell that something is badly wrong.
+            self.checks.append(
+                Check(
+                    name="document_size",
+                    status=Status.FAILED,
+                    code="size_mismatch",
+                    detail=f"registered {size} bytes, got {document.size}",
+                )
+            )
+            return Verdict.NOT_THIS_FILE, "size_mismatch"
+        self._pass("document_size", f"{document.size} bytes")
+        if self._time_refused:
+            return Verdict.UNDECIDED, "timestamp_untrusted"
+        if self._unstamped:
+            return Verdict.CONFIRMED, "match_not_yet_anchored"
+        return Verdict.CONFIRMED, "match"
+
+    def _difference(self, document: Document, sha256: str, size: int | None) -> str:
+        code = "digest_mismatch"
+        if document.size == 0 and sha256 != EMPTY_SHA256:
+            code = "empty_file"
+        elif document.is_certificate:
+            code = "certificate_file_given"
+        self.checks.append(
+            Check(
+                name="document_digest",
+                status=Status.FAILED,
+                code=code,
+                detail=f"registered sha-256 {sha256}, got {document.digests[SHA256]}",
+            )
+        )
+        same = document.size == size
+        self.checks.append(
+            Check(
+                name="document_size",
+                status=Status.PASSED if same else Status.FAILED,
+                code=None if same else "size_mismatch",
+                detail=f"registered {size} bytes, got {document.size}",
+            )
+        )
+        return code
+
+
+def registered_content(sections: Mapping[str, object]) -> tuple[str | None, int | None]:
+    """(SHA-256 in hex, size) of the registered original; (None, None) where it is withheld."""
+    match sections.get("content"):
+        case {"digests": {"sha-256": str(sha256)}, "size": int(size)} if _HEX.fullmatch(sha256):
+            return sha256, size
+    return None, None

@@ -1,0 +1,150 @@
+"""The web door: builds the WSGI application around an opened house."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import structlog
+from apiflask import APIFlask
+from flask import Response, g, request
+from flask_limiter import Limiter
+from flask_limiter.util import get_remote_address
+from werkzeug.exceptions import HTTPException
+
+from certs.errors import CertsError
+from notary import __version__
+from notary.errors import IntegrityError, NotaryError, Unreachable
+from notary.office import Office
+from notary.web import api, batches, log, openapi, pages, people, problems, status, verification
+from storage.errors import StorageError
+
+LOG = structlog.get_logger("web")
+
+CSP = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+SECURITY_HEADERS = {
+    "Content-Security-Policy": CSP,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+}
+
+
+def build(office: Office) -> APIFlask:
+    app = APIFlask(
+        "notary.web",
+        title="Evidence registration",
+        version=__version__,
+        json_errors=False,
+        docs_path=None,
+        spec_path="/openapi.json",
+        static_folder="static",
+    )
+    app.config["OPENAPI_VERSION"] = "3.1.0"
+    app.config["SPEC_PROCESSOR_PASS_OBJECT"] = False
+    app.extensions["office"] = office
+    app.json.sort_keys = False  # type: ignore[attr-defined]  # Flask's default provider has it
+
+    @app.spec_processor
+    def describe(spec: dict[str, Any] | str) -> dict[str, Any] | str:
+        assert isinstance(spec, dict)
+        return openapi.complete(spec, app)
+
+    _before_and_after(app, office)
+    status.watch(app)
+    _errors(app)
+    limiter = Limiter(get_remote_address, app=app, storage_uri="memory://", headers_enabled=True)
+    for blueprint in (
+        api.bp, batches.bp, people.bp, verification.bp, log.bp, status.bp, pages.bp,
+    ):  # fmt: skip
+        app.register_blueprint(blueprint)
+    _limits(app, limiter, office)
+    return app
+
+
+def _limits(app: APIFlask, limiter: Limiter, office: Office) -> None:
+    verifying = f"{office.settings.verify_per_minute}/minute"
+    signing_in = f"{office.settings.sign_in_per_minute}/minute"
+    for endpoint, limit in (
+        ("verification.post_verify", verifying),
+        ("pages.verify_form", verifying),
+        ("pages.sign_in", signing_in),
+        ("pages.sign_in_by_link", signing_in),
+    ):
+        view: Any = app.view_functions[endpoint]
+        app.view_functions[endpoint] = limiter.limit(limit)(view)
+
+
+def _before_and_after(app: APIFlask, office: Office) -> None:
+    @app.before_request
+    def name_request() -> None:
+        g.request_id = str(uuid.uuid4())
+
+    @app.after_request
+    def finish(response: Response) -> Response:
+        response.headers["X-Request-Id"] = g.request_id
+        for name, value in SECURITY_HEADERS.items():
+            response.headers.setdefault(name, value)
+        if office.settings.secure_cookies:
+            response.headers.setdefault(
+                "Strict-Transport-Security", "max-age=31536000; includeSubDomains"
+            )
+        # Evidence and everything about it stays out of shared caches; the public log sets its own.
+        response.headers.setdefault("Cache-Control", "private, no-store")
+        LOG.info(
+            "request",
+            request_id=g.request_id,
+            method=request.method,
+            route=request.url_rule.rule if request.url_rule is not None else None,
+            status=response.status_code,
+        )
+        return response
+
+
+def _errors(app: APIFlask) -> None:
+    """Every error becomes a problem, as JSON for programs and as a page for people."""
+
+    @app.errorhandler(NotaryError)
+    def ours(error: NotaryError) -> Response:
+        if isinstance(error, IntegrityError):
+            LOG.error("integrity", request_id=g.request_id, code=error.code, detail=str(error))
+        return _show(problems.problem_of(error))
+
+    @app.errorhandler(StorageError)
+    def storage(error: StorageError) -> Response:
+        LOG.warning("storage", request_id=g.request_id, detail=str(error))
+        return _show(
+            problems.problem_of(
+                Unreachable(
+                    "storage or database does not answer",
+                    code="storage_unreachable",
+                    retry_after_s=5,
+                )
+            )
+        )
+
+    @app.errorhandler(HTTPException)
+    def http(error: HTTPException) -> Any:
+        if error.code is not None and error.code < 400:
+            return error
+        shown = _show(problems.problem_of_http(error))
+        if error.code == 405 and getattr(error, "valid_methods", None):
+            shown.headers["Allow"] = ", ".join(error.valid_methods)  # type: ignore[attr-defined]
+        return shown
+
+    @app.errorhandler(CertsError)
+    @app.errorhandler(Exception)
+    def unexpected(error: Exception) -> Response:
+        LOG.error("unexpected", request_id=g.request_id, exc_info=error)
+        return _show(problems.INTERNAL)
+
+
+def _show(problem: problems.Problem) -> Response:
+    if pages.wants_page():
+        return pages.problem_page(problem)
+    return problems.respond(problem)

@@ -1,0 +1,143 @@
+"""Is it alive, is it ready, how is it doing: /healthz, /readyz, /metrics."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+
+from apiflask import APIBlueprint
+from flask import Flask, Response, g, request
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+
+from notary.errors import NotaryError
+from notary.office import Office
+from notary.web.api import as_json
+from notary.web.auth import office
+from notary.web.openapi import TEXT, answer, describe, ref
+from storage.errors import StorageError
+
+bp = APIBlueprint("status", __name__, enable_openapi=False)
+
+LATE_S = 60
+"""An entry that waits longer than this for a timestamp makes the house not ready to boast."""
+
+REQUESTS = Counter("evidence_requests", "Requests answered", ["route", "method", "status"])
+SECONDS = Histogram("evidence_request_seconds", "Time to answer, in seconds", ["route"])
+
+
+def watch(app: Flask) -> None:
+    """Counts and times every request by its route, never by what was in it."""
+
+    @app.before_request
+    def begin() -> None:
+        g.began = time.perf_counter()
+
+    @app.after_request
+    def end(response: Response) -> Response:
+        route = request.url_rule.rule if request.url_rule is not None else "none"
+        REQUESTS.labels(route, request.method, str(response.status_code)).inc()
+        SECONDS.labels(route).observe(time.perf_counter() - g.began)
+        return response
+
+
+@bp.get("/healthz")
+@describe("The process answers", answers={200: answer("alive", ref("Health"))}, public=True)
+def healthz() -> Response:
+    return as_json({"status": "alive"})
+
+
+@bp.get("/readyz")
+@describe(
+    "Every part can do its work",
+    public=True,
+    answers={200: answer("ready", ref("Readiness")), 503: answer("not", ref("Readiness"))},
+)
+def readyz() -> Response:
+    found, ready = readiness(office())
+    status = "ready" if ready else "not ready"
+    return as_json({"status": status, "checks": found}, 200 if ready else 503)
+
+
+def readiness(house: Office) -> tuple[dict[str, str], bool]:
+    """(each part's state in words, whether deposits can be taken). Late timestamps are told and
+    do not make it unready: a deposit never waits for an authority."""
+    found: dict[str, str] = {}
+    ready = True
+    for name, probe in (
+        ("database", lambda: house.ledger.head()),
+        ("storage", lambda: house.objects.check()),
+    ):
+        try:
+            probe()
+            found[name] = "ok"
+        except (NotaryError, StorageError) as exc:
+            found[name], ready = f"failed: {exc.__class__.__name__}", False
+    if not ready:
+        return found, False
+    late = timestamp_age_s(house)
+    found["timestamps"] = "ok" if late <= LATE_S else f"late: oldest entry waits {late:.0f} s"
+    for state in house.stamps.authorities():
+        if state.failures:
+            found[f"authority {state.name}"] = f"failing: {state.failures} times in a row"
+    return found, True
+
+
+def timestamp_age_s(house: Office) -> float:
+    """Seconds since the newest checkpoint was signed, if no token covers it; else 0."""
+    head = house.ledger.head()
+    if house.stamps.newest_size() >= head.size:
+        return 0.0
+    return (house.clock.now() - head.signed_at).total_seconds()
+
+
+class HouseCollector(Collector):
+    """What the database says, asked at each scrape: the same from every process."""
+
+    def __init__(self, house: Office) -> None:
+        self._house = house
+
+    def collect(self) -> Iterator[Metric]:
+        house = self._house
+        head = house.ledger.head()
+        waiting, _ = house.stamps.waiting()
+        for name, text, value in (
+            ("evidence_tree_size", "Entries in the ledger", head.size),
+            (
+                "evidence_timestamped_size",
+                "Entries covered by a timestamp",
+                house.stamps.newest_size(),
+            ),
+            (
+                "evidence_timestamp_lag_seconds",
+                "Age of the newest entry no token covers",
+                timestamp_age_s(house),
+            ),
+            ("evidence_documents_waiting", "Originals waiting for their own token", waiting),
+        ):
+            yield GaugeMetricFamily(name, text, value=float(value))
+        failures = GaugeMetricFamily(
+            "evidence_authority_failures", "Failures in a row", labels=["authority"]
+        )
+        for state in house.stamps.authorities():
+            failures.add_metric([state.name], float(state.failures))
+        yield failures
+
+
+@bp.get("/metrics")
+@describe(
+    "Prometheus metrics", answers={200: answer("text", TEXT, media="text/plain")}, public=True
+)
+def metrics() -> Response:
+    registry = CollectorRegistry()
+    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # theirs
+    else:
+        registry.register(REQUESTS)
+        registry.register(SECONDS)
+    registry.register(HouseCollector(office()))
+    return Response(generate_latest(registry), content_type="text/plain; version=0.0.4")

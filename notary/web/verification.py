@@ -1,0 +1,109 @@
+"""Verification for anyone, without an account: POST /v1/verify. The page uses the same code."""
+
+from __future__ import annotations
+
+import io
+
+from apiflask import APIBlueprint
+from flask import Request, Response, request
+
+from certs.container import read_container
+from certs.errors import CertificateMalformed
+from notary.declaration import parse_object
+from notary.digest import Digester, parse_digests
+from notary.errors import MalformedInput, TooLarge
+from notary.report import report_object
+from notary.verify import Document, Report, verify
+from notary.web.api import LANG, as_json, language
+from notary.web.auth import office
+from notary.web.openapi import answer, describe, ref
+from notary.web.uploads import read_form
+
+bp = APIBlueprint("verification", __name__, url_prefix="/v1", enable_openapi=False)
+
+MAX_CERTIFICATE = 64 * 1024 * 1024
+"""A certificate PDF with attachments; bundles are for the offline verifier."""
+MAX_JSON = 12 * 1024 * 1024
+
+
+@bp.post("/verify")
+@describe(
+    "Verify a certificate, and a file or its digest against it; no account needed",
+    answers={200: answer("the verdict, whatever it is", ref("Report"))},
+    problems=(400, 413, 429),
+    public=True,
+    parameters=[LANG],
+    body={
+        "required": True,
+        "content": {
+            "multipart/form-data": {"schema": ref("VerifyForm")},
+            "application/json": {"schema": ref("VerifyRequest")},
+        },
+    },
+)
+def post_verify() -> Response:
+    lang = language()
+    report = from_form(request) if request.mimetype == "multipart/form-data" else _json(request)
+    return as_json(report_object(report, lang))
+
+
+def _json(request: Request) -> Report:
+    raw = request.stream.read(MAX_JSON + 1)
+    if len(raw) > MAX_JSON:
+        raise TooLarge(f"the JSON has more than {MAX_JSON} bytes", code="too_large")
+    body = parse_object(raw)
+    certificate, digests, size = body.get("certificate"), body.get("digests"), body.get("size")
+    if not isinstance(certificate, str) or not body.keys() <= {"certificate", "digests", "size"}:
+        raise MalformedInput(
+            "send certificate (the text of certificate.json), and digests and size",
+            code="json_malformed",
+        )
+    document = None
+    if digests is not None or size is not None:
+        if not isinstance(digests, dict) or not isinstance(size, int) or size < 0:
+            raise MalformedInput("digests and size belong together", code="digests_malformed")
+        document = Document(digests=parse_digests(digests), size=size)
+    return verify(certificate.encode("utf-8"), document, office().trust)
+
+
+def from_form(request: Request) -> Report:
+    """The form's certificate is held in memory (bounded); its file is only hashed, not kept."""
+    certificate = io.BytesIO()
+    digester = Digester()
+    head = bytearray()
+    seen = set()
+    for name, chunk in read_form(request, files={"certificate", "file"}, fields={"lang", "csrf"}):
+        seen.add(name)
+        if name == "certificate":
+            if certificate.tell() + len(chunk) > MAX_CERTIFICATE:
+                raise TooLarge(
+                    f"the certificate has more than {MAX_CERTIFICATE} bytes; check bundles with "
+                    "the offline verifier",
+                    code="too_large",
+                )
+            certificate.write(chunk)
+        elif name == "file":
+            digester.update(chunk)
+            if len(head) < 1024:
+                head += chunk[:1024]
+    if "certificate" not in seen or not certificate.tell():
+        raise MalformedInput("the form has no certificate", code="form_malformed")
+    document = None
+    if "file" in seen:
+        document = Document(
+            digests=digester.digests(), size=digester.size, is_certificate=_looks_like_one(head)
+        )
+    return judge(certificate.getvalue(), document)
+
+
+def judge(container: bytes, document: Document | None) -> Report:
+    """A certificate in any of its forms, against the house's own trust."""
+    try:
+        data = read_container(container, "certificate").certificate
+    except CertificateMalformed:
+        data = b""  # what cannot be read has a verdict of its own
+    return verify(data, document, office().trust)
+
+
+def _looks_like_one(head: bytes | bytearray) -> bool:
+    return head.startswith(b"{") and b'"certificate_id"' in head

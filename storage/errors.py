@@ -1,0 +1,45 @@
+"""What can go wrong with keeping things. No other exception leaves the object stores.
+
+StorageError
+├── InvalidKey          not a key of the allowed form: the caller's mistake, nothing was touched
+├── InvalidStoreURL     the setting that names the store can't be read
+├── ObjectNotFound      nothing is kept under this key
+├── ObjectExists        the key is taken; what is there stays as it is
+├── ObjectDiffers       what the store gives back is not what was put there
+├── StoreFull           no room: an operator must make some; nothing of the object stays
+└── StoreUnavailable    the store does not do its work now; the message says who must act
+"""
+
+from __future__ import annotations
+
+
+class StorageError(Exception):
+    """Base of all."""
+
+
+class InvalidKey(StorageError):
+    pass
+
+
+class InvalidStoreURL(StorageError):
+    pass
+
+
+class ObjectNotFound(StorageError):
+    pass
+
+
+class ObjectExists(StorageError):
+    pass
+
+
+class ObjectDiffers(StorageError):
+    pass
+
+
+class StoreFull(StorageError):
+    pass
+
+
+class StoreUnavailable(StorageError):
+    pass
