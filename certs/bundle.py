@@ -90,8 +90,7 @@ def write_bundle(
     hand. Zip64 where needed, nothing compressed.
 
     Raises OriginalDiffers after the last byte of an original that is not the registered one, and
-    before the directory is written: what was sent until then is no zip file. A reader that goes
-    away only costs the chunks already made.
+    before the directory is written: what was sent until then is no zip file.
     """
     content = read_sections(certificate).content
     drain = _Drain()
@@ -99,9 +98,8 @@ def write_bundle(
         nullcontext() if original is None else closing(original),
         zipfile.ZipFile(drain, "w", zipfile.ZIP_STORED) as archive,
     ):
-        readme = _readme(certificate, original is not None, tuple(pdfs), verifier is not None)
-        archive.writestr(_entry(README_NAME, certificate), readme)
-        for name, data in _small_members(certificate, pdfs, proof, trust, verifier):
+        small = _small_members(certificate, original is not None, pdfs, proof, trust, verifier)
+        for name, data in small:
             archive.writestr(_entry(name, certificate), data)
             yield drain.take()
         if original is not None:
@@ -173,11 +171,13 @@ def _entry(name: str, certificate: Certificate) -> zipfile.ZipInfo:
 
 def _small_members(
     certificate: Certificate,
+    has_original: bool,
     pdfs: Mapping[Lang, bytes],
     proof: bytes,
     trust: str,
     verifier: bytes | None,
 ) -> Iterator[tuple[str, bytes]]:
+    yield README_NAME, _readme(certificate, has_original, tuple(pdfs), verifier is not None)
     yield FILE_NAME, certificate.encode()
     for lang, pdf in sorted(pdfs.items()):
         yield pdf_name(lang), pdf

@@ -41,6 +41,9 @@ EMBEDDED: Ranges = (
 
 _INVISIBLE = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"})
 _RIGHT_TO_LEFT = frozenset({"R", "AL", "AN"})
+# More marks on one letter are no language's, and climb over the lines above.
+_MOST_MARKS = 4
+_LATIN: Ranges = ((0x41, 0x5A), (0x61, 0x7A), (0xC0, 0x0103))
 _TABLE = struct.Struct(">4s4xII")
 _SUBTABLE = struct.Struct(">HHI")
 _GROUP = struct.Struct(">III")
@@ -70,22 +73,43 @@ class Coverage:
         """`text` with codes for what does not print, and for spaces that nobody would notice."""
         # A space at an end or beside another one is only seen when it is written out.
         padded = f" {text} "
-        return _runs(
-            [
-                (c, not self.prints(c) or (c == " " and " " in (padded[at], padded[at + 2])))
-                for at, c in enumerate(text)
-            ],
-            self._kind(text),
-        )
+        marked = []
+        base, marks = "", 0
+        for at, c in enumerate(text):
+            if unicodedata.combining(c):
+                marks += 1
+                hidden = not self._carries(base) or marks > _MOST_MARKS
+            else:
+                base, marks = c, 0
+                hidden = c == " " and " " in (padded[at], padded[at + 2])
+            marked.append((c, hidden or not self.prints(c)))
+        return self._runs(marked)
+
+    def _carries(self, base: str) -> bool:
+        """Whether a font has both this letter and marks: an alphabet's, never a Chinese one, on
+        which a mark would not fail but make the character vanish."""
+        return bool(self.more and base) and (_in(base, self.more) or _in(base, _LATIN))
 
     def exact_runs(self, text: str) -> list[Run]:
         """`text` with codes also for what can deceive the eye although it prints."""
-        return _runs([(c, not self.prints(c) or _deceives(c)) for c in text], self._kind(text))
+        return self._runs([(c, not self.prints(c) or _deceives(c)) for c in text])
 
-    def _kind(self, text: str) -> str:
+    def _runs(self, marked: list[tuple[str, bool]]) -> list[Run]:
+        """Runs of characters, each of them marked whether to print it as code."""
+        kind = self._kind("".join(c for c, as_code in marked if not as_code))
+        runs: list[Run] = []
+        for as_code, group in groupby(marked, key=itemgetter(1)):
+            characters = [c for c, _ in group]
+            if as_code:
+                runs += ({"code": f"U+{ord(c):04X}"} for c in characters)
+            else:
+                runs.append({kind: "".join(characters)})
+        return runs
+
+    def _kind(self, printed: str) -> str:
         """A font that lacks `ź` but has `z` and an accent would print both side by side, and no
         error tells: such a text goes to the other fonts as a whole."""
-        composed = unicodedata.normalize("NFC", text)
+        composed = unicodedata.normalize("NFC", printed)
         if any(unicodedata.combining(c) or not _in(c, self.main) for c in composed):
             return "alphabet"
         return "text"
@@ -108,17 +132,6 @@ def _in(character: str, ranges: Ranges) -> bool:
     code = ord(character)
     at = bisect_right(ranges, (code, 0x110000)) - 1
     return at >= 0 and code <= ranges[at][1]
-
-
-def _runs(marked: list[tuple[str, bool]], kind: str) -> list[Run]:
-    runs: list[Run] = []
-    for as_code, group in groupby(marked, key=itemgetter(1)):
-        characters = [character for character, _ in group]
-        if as_code:
-            runs += ({"code": f"U+{ord(character):04X}"} for character in characters)
-        else:
-            runs.append({kind: "".join(characters)})
-    return runs
 
 
 # Cached: an installed font does not change while the program runs.

@@ -169,10 +169,11 @@ class _Drawing:
             return [self._line(self._say("name_none"), "missing")]
         runs = self._runs(name)
         lines: list[Line] = [{"style": "strong", "runs": runs}]
-        if deceives(name):
-            lines.append({"style": "note", "runs": [{"text": self._say("name_exact")}]})
+        deceiving = any(deceives(run.get("text", run.get("alphabet", ""))) for run in runs)
+        if deceiving:
+            lines.append(self._line(self._say("name_exact"), "note"))
             lines.append({"style": "exact", "runs": self.coverage.exact_runs(name)})
-        if deceives(name) or any("code" in run for run in runs):
+        if deceiving or any("code" in run for run in runs):
             lines.append(self._line(self._say("name_codes"), "note"))
         return lines
 

@@ -32,8 +32,9 @@ from notary.tsp import read_imprint
 # 2.25 and the UUID 3de76496-fce1-4bba-816a-485037fc1210 as a decimal.
 POLICY = "2.25.82284368520648744138314016389991240208"
 ACCURACY_S = 1
-# X.520 allows a common name 64 characters, and the house adds its own words.
-MAX_NAME_CHARACTERS = 48
+# A common name has 64 (X.520: characters; `cryptography` counts bytes of UTF-8), and the house
+# adds words of its own.
+MAX_NAME_BYTES = 48
 
 # RFC 5754 §2 wants SHA-256 written without parameters; asn1crypto by itself writes NULL.
 _SHA256 = algos.DigestAlgorithm.load(bytes.fromhex("300b0609608648016503040201"))
@@ -44,12 +45,12 @@ def create_chain(
 ) -> tuple[bytes, bytes, ec.EllipticCurvePrivateKey]:
     """A new P-256 chain: root certificate and authority certificate (DER), authority's key.
 
-    `name` is the house's, of 1 to 48 characters, else ValueError. The root's own key is
-    dropped here: nothing can ever be issued under that root again, so a stolen key file is one
-    authority, never a whole hierarchy. The cost is a new root at each renewal.
+    `name` is the house's; the certificates carry of it what fits into 48 bytes of UTF-8. The
+    root's own key is dropped here: nothing can ever be issued under that root again, so a
+    stolen key file is one authority, never a whole hierarchy. The cost is a new root at each
+    renewal.
     """
-    if not 1 <= len(name) <= MAX_NAME_CHARACTERS:
-        raise ValueError(f"name of {len(name)} characters, accepted are 1 to {MAX_NAME_CHARACTERS}")
+    name = name.encode()[:MAX_NAME_BYTES].decode(errors="ignore").rstrip()
     first = now.replace(microsecond=0)
     root_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
     root_name, authority_name = (
@@ -132,7 +133,8 @@ class EmbeddedAuthority:
     `serials` gives a number never given before, also after a crash; it is called once for each
     token and before it is signed, so a crash wastes a number and never repeats one.
     `last_gen_time` gives the genTime of the newest token this authority ever gave, by any
-    process: the clock is held against it. What these two raise passes through `respond`.
+    process, or a moment of the same millisecond: the clock is held against it. What these two
+    raise passes through `respond`.
     """
 
     def __init__(
@@ -211,10 +213,9 @@ class EmbeddedAuthority:
 
     def _gen_time(self) -> datetime:
         """The clock, to the millisecond, if it can be believed; called under the lock."""
-        now = self._clock.now()
-        now = now.replace(microsecond=now.microsecond // 1000 * 1000)
+        now = _millisecond(self._clock.now())
         for last in (self._last_gen_time(), self._last_here):
-            if last is not None and now < last:
+            if last is not None and now < _millisecond(last):
                 why = f"the clock is at {now}, a token is of {last}"
                 raise _RefusedError("time_not_available", why)
         first, last = self._validity.not_valid_before_utc, self._validity.not_valid_after_utc
@@ -269,6 +270,10 @@ class EmbeddedAuthority:
             "signature_algorithm": {"algorithm": "sha256_ecdsa"},
             "signature": self._key.sign(attributes.dump(), ec.ECDSA(hashes.SHA256())),
         }
+
+
+def _millisecond(moment: datetime) -> datetime:
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
 
 def _names_of(certificate: bytes) -> tuple[Any, Any]:

@@ -84,7 +84,7 @@ class _Spool:
     """Built rows on their way from the stream to the transaction, a chunk at a time."""
 
     def __init__(self) -> None:
-        self._file: IO[bytes] = tempfile.TemporaryFile()
+        self._file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  # closed by close()
 
     def append(self, rows: list[Row]) -> None:
         # marshal: plain values of our own, written and read by this very process only.

@@ -85,7 +85,9 @@ def _tree(database: Database, log_keys: Sequence[VerifierKey], findings: Finding
             leaves = [merkle.leaf_hash(statement) for statement in statements]
             # Stops at each size that a checkpoint names, to compare the root there.
             for count in _stops(size, len(leaves), wanted):
-                growth = tile.grow(size, leaves[:count], lambda l, n: tiles.get((l, n), b""))
+                growth = tile.grow(
+                    size, leaves[:count], lambda level, n: tiles.get((level, n), b"")
+                )
                 leaves = leaves[count:]
                 tiles.update(growth.tiles)
                 size, root = growth.size, growth.root

@@ -26,6 +26,11 @@ WORKERS = 4
 SWEEP_EVERY_S = 3600.0
 
 
+class _Consumer(Consumer):  # type: ignore[misc]  # Huey carries no types
+    def _set_signal_handlers(self) -> None:
+        """Signals are the process's own matter: `Jobs.stop` ends us."""
+
+
 class Jobs:
     """The queue, its tasks, and the pulse that feeds it. One per worker process."""
 
@@ -42,7 +47,7 @@ class Jobs:
         self._run_sweep()
         pulse = threading.Thread(target=self._pulse, name="pulse", daemon=True)
         pulse.start()
-        consumer = Consumer(
+        consumer = _Consumer(
             self.huey, workers=WORKERS, initial_delay=0.05, max_delay=0.2, backoff=1.15,
             periodic=False, check_worker_health=True,
         )  # fmt: skip

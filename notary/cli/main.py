@@ -9,7 +9,7 @@ from datetime import timedelta
 import click
 
 from notary.cli import verify as verify_command
-from notary.cli.serve import serve_house, work
+from notary.cli.serve import serve_house, serve_web, work
 from notary.clock import rfc3339
 from notary.errors import IntegrityError, NotaryError, Rejected, TryAgain
 from notary.fsck import fsck
@@ -60,6 +60,12 @@ def init(*, if_absent: bool) -> None:
 def serve() -> None:
     """Serve the house that is there, with its background work. Makes none."""
     serve_house(Settings.from_env(os.environ))
+
+
+@cli.command(hidden=True)
+def web() -> None:
+    """The web processes alone; `serve` starts them."""
+    serve_web(Settings.from_env(os.environ))
 
 
 @cli.command()

@@ -1,11 +1,12 @@
 """`notary serve`: the web processes and the worker, as one foreground command.
 
-The parent examines the house before any door opens, starts the worker, runs the web server, and
-on Ctrl-C or SIGTERM lets both finish what they are at. A worker that dies is started again.
+The parent examines the house before any door opens, starts both, and starts again whichever dies.
+On Ctrl-C or SIGTERM it closes the door, waits until no request is under way, and ends them.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import shutil
@@ -13,6 +14,8 @@ import signal
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Callable
 from types import FrameType
 
 import structlog
@@ -23,9 +26,12 @@ from granian.server import Server
 from notary.jobs import Jobs
 from notary.office import Office
 from notary.settings import Settings
+from notary.web.status import in_flight
 
-DRAIN_S = 30
+DRAIN_S = 60.0
+WORKER_DRAIN_S = 30.0
 RESTART_AFTER_S = 1.0
+LOOK_S = 0.05
 
 
 def configure_log(level: str) -> None:
@@ -44,6 +50,42 @@ def configure_log(level: str) -> None:
     )
 
 
+class _Child:
+    """One of our own commands as a process group, kept alive until `end`."""
+
+    def __init__(self, command: str) -> None:
+        self._command = command
+        self._ended = threading.Event()
+        self.process = self._start()
+        threading.Thread(target=self._mind, name=command, daemon=True).start()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        # Its own session: a Ctrl-C at the terminal reaches it through us, when its turn comes.
+        return subprocess.Popen(
+            [sys.executable, "-m", "notary.cli.main", self._command], start_new_session=True
+        )
+
+    def _mind(self) -> None:
+        while True:
+            self.process.wait()
+            if self._ended.wait(RESTART_AFTER_S):
+                return
+            self.process = self._start()
+
+    def ask_to_end(self) -> None:
+        self._ended.set()
+        self.process.terminate()
+
+    def end(self, done: Callable[[], bool], patience_s: float) -> None:
+        """Ends the whole group as soon as `done`, at the latest after `patience_s`."""
+        deadline = time.monotonic() + patience_s
+        while self.process.poll() is None and not done() and time.monotonic() < deadline:
+            time.sleep(LOOK_S)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
 def serve_house(settings: Settings) -> None:
     """Blocks until told to stop. Raises where the house is missing or contradicts itself."""
     configure_log(settings.log_level)
@@ -56,10 +98,25 @@ def serve_house(settings: Settings) -> None:
     shutil.rmtree(metrics, ignore_errors=True)
     metrics.mkdir(mode=0o700)
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics)
-    minder = _Minder()
-    minder.start()
+    told = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda _number, _frame: told.set())
+    worker, web = _Child("worker"), _Child("web")
     print(f"Evidence registration at {settings.base_url}", flush=True)
-    server = Server(
+    told.wait()
+    web.ask_to_end()
+    # The server itself would wait for idle keep-alive connections too: we know better, since
+    # every request is counted from its first byte to the last of its answer.
+    web.end(lambda: in_flight(metrics) == 0, DRAIN_S)
+    worker.ask_to_end()
+    worker.end(lambda: False, WORKER_DRAIN_S)
+
+
+def serve_web(settings: Settings) -> None:
+    """The web processes alone, under the parent that `serve` is."""
+    configure_log(settings.log_level)
+    _end_with_parent(lambda: os.killpg(0, signal.SIGTERM))
+    Server(
         target="app:create_app",
         factory=True,
         address=settings.host,
@@ -70,63 +127,32 @@ def serve_house(settings: Settings) -> None:
         # More requests than threads would queue unseen inside; the ledger's queue is bounded.
         backpressure=settings.web_threads * 4,
         respawn_failed_workers=True,
-        workers_kill_timeout=DRAIN_S,
-        log_level=LogLevels.warning,
+        log_level=LogLevels.error,
         websockets=False,
-    )
-    try:
-        server.serve()
-    finally:
-        minder.stop()
-
-
-class _Minder(threading.Thread):
-    """Keeps one worker process alive."""
-
-    def __init__(self) -> None:
-        super().__init__(name="minder", daemon=True)
-        self._done = threading.Event()
-        self._worker: subprocess.Popen[bytes] | None = None
-
-    def run(self) -> None:
-        while not self._done.is_set():
-            # Its own session: a Ctrl-C at the terminal reaches it through us, after the web.
-            self._worker = subprocess.Popen(
-                [sys.executable, "-m", "notary.cli.main", "worker"], start_new_session=True
-            )
-            self._worker.wait()
-            self._done.wait(RESTART_AFTER_S)
-
-    def stop(self) -> None:
-        self._done.set()
-        worker = self._worker
-        if worker is None or worker.poll() is not None:
-            return
-        worker.terminate()
-        try:
-            worker.wait(DRAIN_S)
-        except subprocess.TimeoutExpired:
-            worker.kill()
+    ).serve()
 
 
 def work(settings: Settings) -> None:
     """The worker process. Ends when told to, and when the parent that started it is gone."""
     configure_log(settings.log_level)
     jobs = Jobs(Office(settings), settings.home)
-    parent = os.getppid()
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         jobs.stop()
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-
-    def watch_parent() -> None:
-        idle = threading.Event()
-        while not idle.wait(1.0):
-            if os.getppid() != parent:
-                jobs.stop()
-                return
-
-    threading.Thread(target=watch_parent, name="parent", daemon=True).start()
+    _end_with_parent(jobs.stop)
     jobs.run()
+
+
+def _end_with_parent(end: Callable[[], None]) -> None:
+    """A parent that was killed cannot tell its children: they notice."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1.0)
+        end()
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()

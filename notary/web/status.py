@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from apiflask import APIBlueprint
 from flask import Flask, Response, g, request
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
+from werkzeug.wsgi import ClosingIterator
 
 from notary.errors import NotaryError
 from notary.office import Office
@@ -30,8 +33,36 @@ REQUESTS = Counter("evidence_requests", "Requests answered", ["route", "method",
 SECONDS = Histogram("evidence_request_seconds", "Time to answer, in seconds", ["route"])
 
 
+IN_FLIGHT = Gauge("evidence_requests_in_flight", "Requests under way", multiprocess_mode="livesum")
+
+
+class CountInFlight:
+    """WSGI middleware: a request is under way until the last byte of its answer was taken."""
+
+    def __init__(self, application: WSGIApplication) -> None:
+        self._application = application
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        IN_FLIGHT.inc()
+        try:
+            return ClosingIterator(self._application(environ, start_response), IN_FLIGHT.dec)
+        except BaseException:
+            IN_FLIGHT.dec()
+            raise
+
+
+def in_flight(folder: Path) -> int:
+    """How many requests the web processes work on, from the counters they share in `folder`."""
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry, path=str(folder))  # type: ignore[no-untyped-call]  # theirs
+    value = registry.get_sample_value("evidence_requests_in_flight")
+    return int(value or 0)
+
+
 def watch(app: Flask) -> None:
     """Counts and times every request by its route, never by what was in it."""
+
+    app.wsgi_app = CountInFlight(app.wsgi_app)  # type: ignore[method-assign]  # Flask's own way
 
     @app.before_request
     def begin() -> None:
@@ -139,5 +170,6 @@ def metrics() -> Response:
     else:
         registry.register(REQUESTS)
         registry.register(SECONDS)
+        registry.register(IN_FLIGHT)
     registry.register(HouseCollector(office()))
     return Response(generate_latest(registry), content_type="text/plain; version=0.0.4")

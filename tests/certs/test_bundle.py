@@ -219,7 +219,7 @@ def test_another_unzip_finds_nothing_wrong(tmp_path: os.PathLike[str]) -> None:
         (None, UNNAMED),
         ("", UNNAMED),
         ("...", UNNAMED),
-        ("../../etc/passwd", "_.._etc_passwd"),
+        ("../../etc/passwd", "_._etc_passwd"),
         ("C:\\Windows\\x.dll", "C__Windows_x.dll"),
         (".htaccess", "htaccess"),
         ("report.pdf. . ", "report.pdf"),

@@ -7,6 +7,7 @@ import io
 import re
 import shutil
 import subprocess
+import unicodedata
 from dataclasses import replace
 from pathlib import Path
 
@@ -54,9 +55,10 @@ def test_an_ordinary_certificate_has_at_most_two_a4_pages(lang: Lang) -> None:
 
 
 def test_the_file_is_tagged_pdf_a_3a_and_pdf_ua_1_in_its_language() -> None:
-    for lang in ("en", "zh"):
+    langs: tuple[Lang, ...] = ("en", "zh")
+    for lang in langs:
         reader = pypdf.PdfReader(
-            io.BytesIO(render_pdf(papers.certificate(), lang=lang, verify_url=None))  # type: ignore[arg-type]
+            io.BytesIO(render_pdf(papers.certificate(), lang=lang, verify_url=None))
         )
         root = reader.root_object
         assert root["/Lang"].startswith(lang)  # type: ignore[attr-defined]
@@ -130,6 +132,7 @@ def test_the_english_paper_says_all_that_it_has_to() -> None:
 
 def test_the_chinese_paper_is_chinese() -> None:
     text = text_of(papers.certificate(papers.sections() | {"provenance": papers.PROVENANCE}), "zh")
+    text = text.replace(" ", "")
     for said in (
         "电子证据存证证书",
         "本证书所载文件已于 2026年11月24日 14:03:04 UTC 登记。",
@@ -140,7 +143,7 @@ def test_the_chinese_paper_is_chinese() -> None:
         "sha256sum FILE",
         DIGEST,
     ):
-        assert said in text, said
+        assert said.replace(" ", "") in text, said
     assert "公证" not in text
 
 
@@ -309,9 +312,9 @@ def test_the_fonts_have_every_character_that_they_are_said_to_have() -> None:
     alphabets = "".join(chr(code) for first, last in EMBEDDED for code in range(first, last + 1))
     own = Coverage(read_ranges(pylopdf_fonts_zh_cn.sans_path()), EMBEDDED)
     printed = [c for c in alphabets if own.prints(c)]
-    assert len(printed) > 1800
+    assert len(printed) > 1200
     # A mark needs a letter to stand on. PDF/A refuses a text without a glyph, so this would fail.
-    name = " ".join(printed)
+    name = " ".join(f"a{c}" if unicodedata.combining(c) else c for c in printed)
     runs = own.runs(name)
     assert all("code" not in run for run in runs)
     text = text_of(papers.certificate(papers.sections(name=name)))
@@ -331,8 +334,12 @@ def test_characters_that_cannot_be_seen_are_printed_as_codes() -> None:
     assert own.runs("a b") == [{"text": "a b"}]
     assert own.runs("") == []
     assert own.runs("\U0001f4c4") == [{"code": "U+1F4C4"}]
+    assert own.runs("a" + "\u0301" * 5)[-1] == {"code": "U+0301"}
+    # On a Chinese character no font can set an accent, and both would vanish.
+    assert own.runs("中\u0302") == [{"text": "中"}, {"code": "U+0302"}]
+    assert own.runs("\u0301a") == [{"code": "U+0301"}, {"text": "a"}]
     assert own.runs("źle") == [{"alphabet": "źle"}]
-    assert own.exact_runs("שa") == [{"code": "U+05E9"}, {"alphabet": "a"}]
+    assert own.exact_runs("שa") == [{"code": "U+05E9"}, {"text": "a"}]
     assert deceives("שa")
     assert deceives("e\u0301")
     assert not deceives("é 证据")

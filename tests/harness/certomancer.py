@@ -54,7 +54,7 @@ def _configuration(names: tuple[str, ...], url: str) -> dict[str, Any]:
     """certomancer reads YAML, and JSON is YAML."""
     authorities = {
         "rsa": {"signing-cert": "rsa"},
-        "pss": {"signing-cert": "rsa", "signature-algo": "sha256_rsassa_pss"},
+        "pss": {"signing-cert": "rsa", "signature-algo": "rsassa_pss"},
         "ec": {"signing-cert": "ec"},
     }
     architecture = {

@@ -74,7 +74,11 @@ class OpensslAuthority:
 
 
 def openssl_authority(
-    folder: Path, *, key: PrivateKey | None = None, ess_hash: str = "sha256", ess_chain: bool = False
+    folder: Path,
+    *,
+    key: PrivateKey | None = None,
+    ess_hash: str = "sha256",
+    ess_chain: bool = False,
 ) -> OpensslAuthority:
     """`ess_hash` sha1 makes it write ESSCertID, all others ESSCertIDv2."""
     openssl()

@@ -75,18 +75,32 @@ def issue(
         .add_extension(_key_usage(signs_certificates=signs_certificates), critical=True)
     )
     if limits:
-        limit = x509.BasicConstraints(ca=ca, path_length=path_length)
-        builder = builder.add_extension(limit, critical=True)
-    if purposes is None:
-        purposes = () if ca else (TIME_STAMPING,)
+        builder = builder.add_extension(x509.BasicConstraints(ca, path_length), critical=True)
+    purposes = purposes if purposes is not None else () if ca else (TIME_STAMPING,)
     if purposes:
-        builder = builder.add_extension(
-            x509.ExtendedKeyUsage(purposes), critical=purposes_critical
-        )
+        purpose = x509.ExtendedKeyUsage(purposes)
+        builder = builder.add_extension(purpose, critical=purposes_critical)
     for extension, critical in extra:
         builder = builder.add_extension(extension, critical=critical)
-    digest = None if isinstance(issuing_key, ed25519.Ed25519PrivateKey) else hashes.SHA256()
-    return Issued(certificate=builder.sign(issuing_key, digest), key=key)
+    by_itself = isinstance(issuing_key, ed25519.Ed25519PrivateKey)
+    made = builder.sign(issuing_key, None if by_itself else hashes.SHA256())
+    return Issued(certificate=made, key=key)
+
+
+def signed_with_sha1(issued: Issued, issuer: Issued) -> Issued:
+    """The same certificate with the signature of an `issuer` on P-256 over a SHA-1."""
+    algorithm = {"algorithm": "sha1_ecdsa"}
+    to_sign = asn1_x509.Certificate.load(issued.der)["tbs_certificate"]
+    to_sign["signature"] = algorithm
+    assert isinstance(issuer.key, ec.EllipticCurvePrivateKey)
+    signature = issuer.key.sign(to_sign.dump(), ec.ECDSA(hashes.SHA1()))
+    parts = {
+        "tbs_certificate": to_sign,
+        "signature_algorithm": algorithm,
+        "signature_value": signature,
+    }
+    made = x509.load_der_x509_certificate(asn1_x509.Certificate(parts).dump())
+    return Issued(certificate=made, key=issued.key)
 
 
 def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
@@ -135,8 +149,8 @@ class Draft:
     info: dict[str, Any] = field(default_factory=dict)
     signer_info: dict[str, Any] = field(default_factory=dict)
     signed_data: dict[str, Any] = field(default_factory=dict)
-    content_attribute: str = "tst_info"
-    digest_attribute: bytes | None = None
+    content_attributes: tuple[str, ...] = ("tst_info",)
+    digest_attributes: tuple[bytes, ...] = ()
     extra_attributes: tuple[dict[str, Any], ...] = ()
     spoil_signature: bool = False
 
@@ -189,11 +203,11 @@ class Draft:
             sid = cms.SignerIdentifier("subject_key_identifier", key_id)
         else:
             sid = cms.SignerIdentifier("issuer_and_serial_number", name)
-        digest = self.digest_attribute or hashlib.new(self.digest, content).digest()
+        digests = self.digest_attributes or (hashlib.new(self.digest, content).digest(),)
         attributes = cms.CMSAttributes(
             [
-                {"type": "content_type", "values": [self.content_attribute]},
-                {"type": "message_digest", "values": [digest]},
+                {"type": "content_type", "values": list(self.content_attributes)},
+                {"type": "message_digest", "values": list(digests)},
                 *self._references(certificate),
                 *self.extra_attributes,
             ]

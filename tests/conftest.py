@@ -1,0 +1,54 @@
+"""What every test shares: a clean environment, and one running service for those that need one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+from tests.harness.server import Client, Service
+
+# No test may fail because a machine is slow.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
+for _name in [name for name in os.environ if name.startswith("NOTARY_")]:
+    del os.environ[_name]
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """One running service that tests share: each makes its own accounts, cases and deposits."""
+    running = Service(home=tmp_path_factory.mktemp("house"), settings={"timestamp_interval": "0.2"})
+    running.init()
+    running.start()
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="session")
+def agency(service: Service) -> Client:
+    """An API client of the shared service."""
+    return Client(service.base, service.key("agency"))
+
+
+@pytest.fixture
+def new_service(tmp_path: Path) -> Iterator[Callable[..., Service]]:
+    """Makes services of a test's own: new_service(max_file_bytes="1000", …), started."""
+    made: list[Service] = []
+
+    def make(**settings: str) -> Service:
+        home = tmp_path / f"house{len(made)}"
+        home.mkdir()
+        fresh = Service(home=home, settings=settings)
+        fresh.init()
+        fresh.start()
+        made.append(fresh)
+        return fresh
+
+    yield make
+    for each in made:
+        if each.process is not None and each.process.poll() is None:
+            each.stop()
