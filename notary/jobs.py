@@ -8,6 +8,7 @@ asks what is due and puts it on the queue. A task that was queued twice finds no
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -24,6 +25,7 @@ from storage.errors import StorageError
 LOG = structlog.get_logger("jobs")
 WORKERS = 4
 SWEEP_EVERY_S = 3600.0
+LOST_AFTER_S = 60.0
 
 
 class _Consumer(Consumer):  # type: ignore[misc]  # Huey carries no types
@@ -40,7 +42,7 @@ class Jobs:
         self.huey = SqliteHuey("evidence", filename=str(folder / "jobs.db"), results=False)
         self._stamp = self._task("stamp", self._run_stamp)
         self._sweep = self._task("sweep", self._run_sweep)
-        self._queued: set[str] = set()
+        self._queued: dict[str, float] = {}
 
     def run(self) -> None:
         """Works until `stop`; a task under way is finished first."""
@@ -70,14 +72,15 @@ class Jobs:
             except Exception:
                 LOG.exception("job failed", job=name)
             finally:
-                self._queued.discard(name + "".join(arguments))
+                self._queued.pop(name + "".join(arguments), None)
 
         task = self.huey.task(name=name)(guarded)
 
         def enqueue(*arguments: str) -> None:
-            mark = name + "".join(arguments)
-            if mark not in self._queued:
-                self._queued.add(mark)
+            # Spares the queue what waits there already. A task that was lost is put again.
+            mark, now = name + "".join(arguments), time.monotonic()
+            if now - self._queued.get(mark, -LOST_AFTER_S) >= LOST_AFTER_S:
+                self._queued[mark] = now
                 task(*arguments)
 
         return enqueue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from datetime import timedelta
 
@@ -155,7 +156,8 @@ def show_settings() -> None:
     """Print every setting, its value, default and meaning."""
     settings = Settings.from_env(os.environ)
     for name, default, meaning in describe():
-        value = getattr(settings, name.removeprefix("NOTARY_").lower())
+        value = str(getattr(settings, name.removeprefix("NOTARY_").lower()))
+        value = re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", value)
         click.echo(f"{name}={value}  # {meaning} (default {default!r})")
 
 
