@@ -38,6 +38,7 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "tsp trust provenance",
         "cms",
         "certpath",
+        "receipt",
         "digest record statement der",
         "tlog",
         "model",
@@ -46,7 +47,7 @@ ROWS: tuple[frozenset[str], ...] = tuple(
 )
 PURE = frozenset(
     (  # noqa: SIM905  # names read better than a column of quotes
-        "tlog der certpath cms tsp trust digest record statement provenance declaration verify "
+        "tlog der certpath cms tsp trust digest record statement receipt provenance declaration verify "
         "custody access model errors"
     ).split()
 )
@@ -73,7 +74,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "argon2": ("notary/accounts.py",),
     "filetype": ("notary/intake.py",),
     "jsonschema_rs": ("notary/provenance.py",),
-    "cbor2": ("notary/statement.py",),
+    "cbor2": ("notary/statement.py", "notary/receipt.py"),
     "typst": ("certs/pdf.py",),
     "segno": ("certs/",),
     "pypdf": ("certs/container.py",),

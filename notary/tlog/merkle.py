@@ -100,9 +100,23 @@ def check_inclusion(
     Raises BadInclusion. The lengths of every hash and of the proof are checked first, so
     that for one leaf there is exactly one accepted proof.
     """
+    _check_hash_sizes((root,), BadInclusion)
+    computed = implied_root(index=index, size=size, leaf=leaf, proof=proof)
+    if computed != root:
+        raise BadInclusion(
+            f"root hash mismatch at size {size}: checkpoint has {root.hex()}, "
+            f"proof of index {index} gives {computed.hex()}"
+        )
+
+
+def implied_root(*, index: int, size: int, leaf: bytes, proof: Sequence[bytes]) -> bytes:
+    """The one root under which the proof holds: for receipts, which carry no root.
+
+    Raises BadInclusion for a proof that fits no tree of this size.
+    """
     if not 0 <= index < size:
         raise BadInclusion(f"index {index} is not in a tree of size {size}")
-    _check_hash_sizes((leaf, root, *proof), BadInclusion)
+    _check_hash_sizes((leaf, *proof), BadInclusion)
     expected = _inclusion_length(index, size)
     if len(proof) != expected:
         raise BadInclusion(
@@ -118,11 +132,7 @@ def check_inclusion(
         else:
             computed = node_hash(computed, sibling)
         fn, sn = fn >> 1, sn >> 1
-    if computed != root:
-        raise BadInclusion(
-            f"root hash mismatch at size {size}: checkpoint has {root.hex()}, "
-            f"proof of index {index} gives {computed.hex()}"
-        )
+    return computed
 
 
 def check_consistency(

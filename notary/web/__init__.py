@@ -14,10 +14,21 @@ from werkzeug.exceptions import HTTPException
 
 from certs.errors import CertsError
 from notary import __version__
-from notary.errors import IntegrityError, NotaryError, Unreachable
+from notary.errors import IntegrityError, MalformedInput, NotaryError, Unreachable
 from notary.office import Office
-from notary.web import api, batches, log, openapi, pages, people, problems, status, verification
-from storage.errors import StorageError
+from notary.web import (
+    api,
+    batches,
+    log,
+    openapi,
+    pages,
+    people,
+    problems,
+    scitt,
+    status,
+    verification,
+)
+from storage.errors import InvalidValue, StorageError
 
 LOG = structlog.get_logger("web")
 
@@ -60,7 +71,8 @@ def build(office: Office) -> APIFlask:
     _errors(app)
     limiter = Limiter(get_remote_address, app=app, storage_uri="memory://", headers_enabled=True)
     for blueprint in (
-        api.bp, batches.bp, people.bp, verification.bp, log.bp, status.bp, pages.bp,
+        api.bp, batches.bp, people.bp, verification.bp, log.bp, scitt.bp, status.bp,
+        pages.bp,
     ):  # fmt: skip
         app.register_blueprint(blueprint)
     _limits(app, limiter, office)
@@ -118,6 +130,9 @@ def _errors(app: APIFlask) -> None:
     @app.errorhandler(StorageError)
     def storage(error: StorageError) -> Response:
         LOG.warning("storage", request_id=g.request_id, detail=str(error))
+        if isinstance(error, InvalidValue):
+            refused = MalformedInput("a value that cannot be kept", code="value_malformed")
+            return _show(problems.problem_of(refused))
         return _show(
             problems.problem_of(
                 Unreachable(
