@@ -13,6 +13,7 @@ gone; after it, the same Idempotency-Key gives the same answer.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import marshal
@@ -21,6 +22,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
+from pathlib import Path
 from typing import IO, Any
 
 import sqlalchemy as sa
@@ -37,8 +39,10 @@ from notary.record import EVIDENCE, SALT_BYTES, build_record
 from notary.sequencer import Sequencer
 from notary.statement import EVIDENCE_TYPE
 from storage.database import METADATA, Database
+from storage.errors import StoreUnavailable
 
 CHUNK_ROWS = 1_000
+CHUNK_BYTES = 4 << 20
 ANSWER_ROWS = 5_000
 MAX_ROW_BYTES = 65_536
 
@@ -83,12 +87,21 @@ class Totals:
 class _Spool:
     """Built rows on their way from the stream to the transaction, a chunk at a time."""
 
-    def __init__(self) -> None:
-        self._file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  # closed by close()
+    def __init__(self, folder: Path) -> None:
+        """In `folder` rather than the system's own for such files, which may be in memory."""
+        try:
+            self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  # by close()
+        except OSError as exc:
+            raise StoreUnavailable(f"temporary file for a batch: {exc.strerror}") from exc
 
     def append(self, rows: list[Row]) -> None:
-        # marshal: plain values of our own, written and read by this very process only.
-        marshal.dump(rows, self._file)
+        """Raises StoreUnavailable where there is no room for temporary files."""
+        try:
+            # marshal: plain values of our own, written and read by this very process only.
+            marshal.dump(rows, self._file)
+            self._file.flush()
+        except OSError as exc:
+            raise StoreUnavailable(f"temporary file for a batch: {exc.strerror}") from exc
 
     def chunks(self) -> Iterator[list[Row]]:
         end = self._file.tell()
@@ -97,7 +110,8 @@ class _Spool:
             yield marshal.load(self._file)  # noqa: S302  # our own unnamed file
 
     def close(self) -> None:
-        self._file.close()
+        with contextlib.suppress(OSError):  # what could not be written is not wanted any more
+            self._file.close()
 
 
 class _BatchWork:
@@ -190,7 +204,7 @@ class _BatchWork:
     ) -> set[tuple[str | None, str | None]]:
         asked: dict[str, list[str]] = {}
         for row in rows:
-            if row.pop("exhibit_given", False):
+            if row.get("case_id") is not None:
                 asked.setdefault(row["case_id"], []).append(row["exhibit"])
         return {
             (case_id, exhibit)
@@ -251,11 +265,19 @@ class _BatchWork:
 
 class BatchIntake:
     def __init__(
-        self, *, database: Database, intake: Intake, sequencer: Sequencer, max_rows: int
+        self,
+        *,
+        database: Database,
+        intake: Intake,
+        sequencer: Sequencer,
+        folder: Path,
+        max_rows: int,
     ) -> None:
+        """`folder` is for the rows that wait: some 3 KiB each."""
         self._database = database
         self._intake = intake
         self._sequencer = sequencer
+        self._folder = folder
         self.max_rows = max_rows
 
     def receive(
@@ -269,12 +291,13 @@ class BatchIntake:
     ) -> tuple[Totals, TreeHead]:
         """Enters all rows; returns when they are durable under a signed checkpoint.
 
-        `lines` are the body's lines, without line feeds; `check_end` is told the row count that
+        `lines` are the body's lines, without line feeds, and may be cut behind one byte too many
+        for a row; `check_end` is told the row count that
         a closing `{"end": n}` line stated, or None, and the rows that came, and raises where the
         body may have been cut. Raises NotAllowed, TooLarge (`batch_too_long`), Conflict.
         """
         access.check(by, access.Act.BATCH)
-        spool = _Spool()
+        spool = _Spool(self._folder)
         try:
             builder = _Builder(self._intake, by)
             count, print_ = self._spool(lines, spool, builder, check_end, atomic=atomic)
@@ -298,7 +321,8 @@ class BatchIntake:
         atomic: bool,
     ) -> tuple[int, bytes]:
         print_ = hashlib.sha256(b"atomic" if atomic else b"rows")
-        count, end, chunk = 0, None, []
+        count, weight, end = 0, 0, None
+        chunk: list[tuple[int, bytes]] = []
         for line in lines:
             print_.update(line + b"\n")
             if not line.strip():
@@ -314,9 +338,10 @@ class BatchIntake:
                     f"more than {self.max_rows} rows in one batch", code="batch_too_long"
                 )
             chunk.append((count, line))
-            if len(chunk) == CHUNK_ROWS:
+            weight += len(line)
+            if len(chunk) == CHUNK_ROWS or weight > CHUNK_BYTES:
                 spool.append(builder.build(chunk))
-                chunk = []
+                chunk, weight = [], 0
         check_end(end, count)
         spool.append(builder.build(chunk))
         return count, print_.digest()
@@ -384,8 +409,7 @@ class _Builder:
     def _declared(self, line: bytes) -> Declared:
         if len(line) > MAX_ROW_BYTES:
             raise MalformedInput(
-                f"the row has {len(line)} bytes; the limit is {MAX_ROW_BYTES}",
-                code="batch_malformed",
+                f"the row has more than {MAX_ROW_BYTES} bytes", code="batch_malformed"
             )
         declared = from_json(parse_object(line), Declared())
         assert declared.size is not None
@@ -443,7 +467,6 @@ class _Builder:
             "account_id": by.account_id,
             "case_id": None if case is None else case.id,
             "exhibit": exhibit,
-            "exhibit_given": declared.exhibit is not None,
             "client_reference": declared.client_reference,
             "name": declared.name,
             "media_type_declared": declared.media_type,
@@ -511,7 +534,7 @@ def _closing(line: bytes) -> int | None:
     except ValueError:
         return None
     match value:
-        case {"end": int(count), **rest} if not rest:
+        case {"end": int(count), **rest} if not rest and not isinstance(count, bool):
             return count
     return None
 

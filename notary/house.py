@@ -7,9 +7,9 @@ another root at its size, is not the one that gave out our receipts, and must no
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,7 +23,7 @@ from notary.ledger import Ledger
 from notary.tlog.checkpoint import parse_checkpoint_text
 from notary.tlog.note import VerifierKey, open_note, parse_note
 from storage.database import METADATA, Database
-from storage.durable import remove_file, sync_directory, write_file
+from storage.durable import sync_directory, write_file
 
 GENESIS = "evidence-log/v1"
 FORMAT = 1
@@ -99,9 +99,8 @@ def publish(folder: Path, ledger: Ledger) -> None:
     """Replaces the published checkpoint by the newest. A crash leaves the old or the new one."""
     note = ledger.head().checkpoint
     path = folder / PUBLISHED
-    temporary = folder / f"{PUBLISHED}.{os.getpid()}"
-    with contextlib.suppress(FileNotFoundError):
-        remove_file(str(temporary))
+    # A name of its own: two nodes in containers may share the folder and have the same process id.
+    temporary = folder / f"{PUBLISHED}.{uuid.uuid4()}"
     write_file(str(temporary), note, mode=0o644)
     os.replace(temporary, path)
     sync_directory(str(folder))

@@ -57,6 +57,8 @@ class Admission:
     case: Case | None
     room: int
     """Bytes that may be received at most."""
+    algorithms: tuple[str, ...]
+    """Digests to compute: those configured, and those that the depositor declared."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,15 +141,24 @@ class _Registration:
                 column.client_reference == d.client_reference,
             )
             if earlier is not None:
-                if earlier.sha256 != d.sha256:
-                    raise Conflict(
-                        f"client reference {d.client_reference!r} was registered with sha-256 "
-                        f"{earlier.sha256}, this is {d.sha256}",
-                        code="client_reference_reused",
-                    )
+                self._check_earlier(earlier)
                 return earlier
         self._check_room(connection)
         return None
+
+    def _check_earlier(self, earlier: Deposit) -> None:
+        d = self.deposit
+        if earlier.sha256 != d.sha256:
+            raise Conflict(
+                f"client reference {d.client_reference!r} was registered with sha-256 "
+                f"{earlier.sha256}, this is {d.sha256}",
+                code="client_reference_reused",
+            )
+        if d.stored and not earlier.stored:
+            raise Conflict(
+                f"client reference {d.client_reference!r} was registered as digests only",
+                code="client_reference_reused",
+            )
 
     def _same(self, connection: sa.Connection, found: tuple[bytes, str]) -> Deposit:
         if found[0] != self._print:
@@ -230,25 +241,37 @@ class Intake:
 
     def admit(self, by: Principal, declared: Declared) -> Admission:
         """At the door, before the body. Raises NotAllowed, NotFound, TooLarge."""
+        room = self.room(by, 0 if declared.size is None else declared.size)
+        return self._admit(by, declared, room)
+
+    def room(self, by: Principal, size: int) -> int:
+        """Bytes that one more original of at least `size` may have. Raises NotAllowed, TooLarge."""
         access.check(by, access.Act.DEPOSIT)
         room = self.limits.file_bytes
-        if declared.size is not None and declared.size > room:
+        if size > room:
             raise TooLarge(
-                f"declared {declared.size} bytes; the limit for one file is {room}",
-                code="file_limit",
+                f"{size} bytes are announced; the limit for one file is {room}", code="file_limit"
             )
-        if self.limits.account_bytes:
-            left = self.limits.account_bytes - self.register.stored_bytes(by.account_id)
-            if (declared.size or 1) > left:
-                raise TooLarge(
-                    f"the account has room for {max(left, 0)} more bytes of its "
-                    f"{self.limits.account_bytes}",
-                    code="account_limit",
-                )
-            room = min(room, left)
+        if not self.limits.account_bytes:
+            return room
+        left = self.limits.account_bytes - self.register.stored_bytes(by.account_id)
+        if max(size, 1) > left:
+            raise TooLarge(
+                f"the account has room for {max(left, 0)} more bytes of its "
+                f"{self.limits.account_bytes}",
+                code="account_limit",
+            )
+        return min(room, left)
+
+    def _admit(self, by: Principal, declared: Declared, room: int) -> Admission:
         for linked in declared.links.values():
             self.known_deposit(by, linked)
-        return Admission(by=by, case=self.find_case(by, declared), room=room)
+        return Admission(
+            by=by,
+            case=self.find_case(by, declared),
+            room=room,
+            algorithms=(*self.algorithms, *declared.digests),
+        )
 
     def receive(self, admission: Admission) -> Reception:
         """Opens the counter: use the result as a context manager."""
@@ -259,7 +282,8 @@ class Intake:
 
     def register_digests(self, by: Principal, declared: Declared) -> Receipt:
         """A digest-only deposit: the original stays with the depositor."""
-        admission = self.admit(by, replace(declared, size=None))
+        access.check(by, access.Act.DEPOSIT)
+        admission = self._admit(by, declared, room=0)
         if declared.size is None or SHA256 not in declared.digests:
             raise MalformedInput(
                 "a digest-only deposit states size and digests with sha-256",
@@ -355,20 +379,18 @@ class Intake:
     # --- steps -----------------------------------------------------------------------------
 
     def find_case(self, by: Principal, declared: Declared) -> Case | None:
+        reach = access.check(by, access.Act.DEPOSIT)
         if declared.case is None:
             if declared.exhibit is not None:
                 raise MalformedInput("an exhibit number needs a case", code="case_missing")
-            reach = access.check(by, access.Act.DEPOSIT)
             if reach is access.Reach.OWN_CASES:
                 raise MalformedInput("a party deposits into a case: name it", code="case_missing")
             return None
-        case = self.register.find_case(declared.case, declared.court)
-        access.check_case(
-            by,
-            access.Act.DEPOSIT,
-            is_party=self.register.is_party(case.id, by.account_id),
+        return self.register.find_case(
+            declared.case,
+            declared.court,
+            party=by.account_id if reach is access.Reach.OWN_CASES else None,
         )
-        return case
 
     def _was_settled(self, by: Principal, declared: Declared, print_: bytes) -> bool:
         """Only to spare an exhibit number; the lock decides."""
@@ -444,14 +466,18 @@ class Reception:
     ) -> None:
         self._intake, self._objects = intake, objects
         self._admission, self._id, self._incoming = admission, id_, incoming
-        self._digester = Digester(intake.algorithms)
+        self._digester = Digester(admission.algorithms)
         self._head = b""
 
     def write(self, chunk: bytes | memoryview) -> None:
         """Raises TooLarge as soon as the limit is passed, Unreachable when storage fails."""
         self._digester.update(chunk)
         if self._digester.size > self._admission.room:
-            raise TooLarge(f"more than {self._admission.room} bytes came", code="file_limit")
+            limited = self._admission.room < self._intake.limits.file_bytes
+            raise TooLarge(
+                f"more than {self._admission.room} bytes came",
+                code="account_limit" if limited else "file_limit",
+            )
         if len(self._head) < HEAD_BYTES:
             self._head += bytes(chunk[: HEAD_BYTES - len(self._head)])
         with _storage():
@@ -469,6 +495,7 @@ class Reception:
                 f"declared {declared.size} bytes, {size} came", code="body_incomplete"
             )
         check_declared(declared.digests, digests)
+        kept = {name: digests[name] for name in dict.fromkeys((SHA256, *self._intake.algorithms))}
         if size == 0 and not allow_empty:
             raise MalformedInput(
                 "the file is empty (0 bytes); if that is the evidence, say allow_empty=1",
@@ -484,7 +511,7 @@ class Reception:
                 declared,
                 id_=self._id,
                 received_at=received_at,
-                digests=digests,
+                digests=kept,
                 size=size,
                 detected=kind,
                 stored=True,

@@ -29,7 +29,7 @@ from certs.seal import sign_certificate
 from certs.wording import LANGS, Lang
 from notary import __version__
 from notary.chronicle import Chronicle
-from notary.clock import Clock, rfc3339
+from notary.clock import Clock, parse_rfc3339, rfc3339
 from notary.digest import SHA256
 from notary.errors import Conflict, Corrupt, NotFound
 from notary.intake import object_key
@@ -145,6 +145,11 @@ class Issue:
         except _IssuedMeanwhile:
             return self.certificate(deposit, by=by)
         return Issued(json=encoded, certificate=certificate, version=version)
+
+    def last_issued(self, deposit_id: str) -> tuple[int, datetime] | None:
+        """Version and time of the newest certificate, None while there is none."""
+        latest = self._latest(deposit_id)
+        return None if latest is None else (latest.version, parse_rfc3339(latest.issued_at))
 
     def pdf(self, issued: Issued, *, lang: Lang) -> bytes:
         return render_pdf(issued.certificate, lang=lang, verify_url=f"{self._base_url}/verify")

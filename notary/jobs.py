@@ -42,6 +42,7 @@ class Jobs:
         self.huey = SqliteHuey("evidence", filename=str(folder / "jobs.db"), results=False)
         self._stamp = self._task("stamp", self._run_stamp)
         self._sweep = self._task("sweep", self._run_sweep)
+        self._witness = self._task("witness", self._run_witness)
         self._queued: dict[str, float] = {}
 
     def run(self) -> None:
@@ -89,6 +90,10 @@ class Jobs:
         if self._office.stamping.run(authority):
             self._office.publish()
 
+    def _run_witness(self) -> None:
+        if self._office.witnessing is not None:
+            self._office.witnessing.run()
+
     def _run_sweep(self) -> None:
         before = self._office.clock.now() - timedelta(hours=self._office.settings.orphan_hours)
         found = sweep(self._office.register, self._office.objects, before)
@@ -101,11 +106,16 @@ class Jobs:
         while not self._stop.wait(interval):
             since_sweep += interval
             try:
+                if self._office.witnessing is not None and self._office.witnessing.is_due():
+                    self._witness()
                 for name in self._office.stamping.authorities:
                     if self._office.stamping.is_due(name):
                         self._stamp(name)
             except (NotaryError, StorageError) as exc:
                 LOG.warning("pulse", error=str(exc))
+            except Exception:
+                # The queue's own database failed: without its pulse nothing would resume.
+                LOG.exception("pulse")
             if since_sweep >= SWEEP_EVERY_S:
                 since_sweep = 0.0
                 self._sweep()

@@ -48,8 +48,11 @@ from notary.statement import GENESIS_TYPE, StatementSigner
 from notary.tlog.checkpoint import Checkpoint
 from notary.tlog.cosignature import MLDSA44Signer
 from notary.tlog.note import Ed25519Signer, NoteSigner, open_note, parse_note, sign_note
+from notary.tlog.policy import parse_policy
 from notary.trust import Trust
 from notary.tsa import EmbeddedTransport, HttpAuthority, TimestampAuthority
+from notary.witness import Witnesses
+from notary.witnessing import Witnessing
 from storage.database import Database
 from storage.durable import write_file
 from storage.errors import StorageError
@@ -113,7 +116,6 @@ def found(
     )
     write_file(str(settings.home / TSA_CHAIN), chain, mode=0o644)
     _open_objects(settings).prepare()
-    database.create_tables()
     sign, signers = head_signer(origin, keys)
     statements = StatementSigner(origin, keys.statement)
     now = clock.now()
@@ -133,6 +135,7 @@ def found(
         randomness=randomness(16),
     )
     with database.writing() as connection:
+        database.create_tables(connection)
         create_log(connection, entry, now, sign)
         insert_house(connection, genesis)
         accounts_room.insert_account(
@@ -184,6 +187,8 @@ class Office:
         )
         self.authorities = self._authorities()
         self.trust = self._trust()
+        self.witnesses = Witnesses(self.database)
+        self.witnessing = self._witnessing()
         self.stamping = Stamping(
             ledger=self.ledger,
             stamps=self.stamps,
@@ -191,6 +196,7 @@ class Office:
             clock=self.clock,
             randomness=self.randomness,
             tolerance=timedelta(seconds=settings.tsa_tolerance),
+            witnesses=None if self.witnessing is None else self.witnesses,
         )
         self.intake = Intake(
             register=self.register,
@@ -209,6 +215,7 @@ class Office:
             database=self.database,
             intake=self.intake,
             sequencer=self.sequencer,
+            folder=settings.home,
             max_rows=settings.max_batch_rows,
         )
         self.issue = Issue(
@@ -267,6 +274,23 @@ class Office:
         return tuple(
             HttpAuthority(url, roots, name=url, timeout_s=settings.tsa_timeout)
             for url in settings.tsa_urls
+        )
+
+    def _witnessing(self) -> Witnessing | None:
+        path = self.settings.witness_policy
+        if path is None:
+            return None
+        try:
+            policy = parse_policy(path.read_text("utf-8"))
+        except (OSError, UnicodeDecodeError) as exc:
+            raise Corrupt(f"policy {path} cannot be read: {exc}", name=str(path)) from exc
+        return Witnessing(
+            ledger=self.ledger,
+            witnesses=self.witnesses,
+            policy=policy,
+            clock=self.clock,
+            fail_open=self.settings.witness_fail == "open",
+            timeout_s=self.settings.witness_timeout,
         )
 
     def _embedded(self) -> TimestampAuthority:

@@ -43,7 +43,27 @@ SCHEMA: dict[str, object] = {
         },
     },
 }
+_TO_THE_MINUTE = len("2026-11-24T14:03")
 _VALIDATOR = jsonschema_rs.Draft202012Validator(SCHEMA)
+
+
+def from_fields(fields: Mapping[str, str]) -> Mapping[str, object] | None:
+    """Provenance out of a form's texts, None where all are blank. Of `captured_at` a form knows
+    the local time to the minute or second, and in `captured_zone` its offset; `steps` are lines.
+
+    Raises MalformedInput (`provenance_malformed`).
+    """
+    stated: dict[str, object] = {
+        name: text.strip() for name, text in fields.items() if text.strip()
+    }
+    zone = stated.pop("captured_zone", "Z")
+    if "captured_at" in stated:
+        local = str(stated["captured_at"])
+        stated["captured_at"] = f"{local}{':00' if len(local) == _TO_THE_MINUTE else ''}{zone}"
+    if "steps" in stated:
+        lines = str(stated["steps"]).splitlines()
+        stated["steps"] = [line.strip() for line in lines if line.strip()]
+    return check_provenance(stated) if stated else None
 
 
 def parse_provenance(text: str | bytes) -> Mapping[str, object]:

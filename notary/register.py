@@ -14,9 +14,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from notary.clock import parse_rfc3339, rfc3339
-from notary.errors import Conflict, NotFound
+from notary.errors import Conflict, MalformedInput, NotFound
 from notary.model import Case, CustodyEvent, Deposit, EventKind
 from storage.database import METADATA, Database
+
+MAX_PLACE_BYTES = 2_000
+"""Court and number of a case together: an index of PostgreSQL takes no more than 2,704 bytes."""
 
 CASE = sa.Table(
     "court_case",
@@ -150,12 +153,15 @@ class Register:
             raise NotFound("no such case", code="case_not_found")
         return _case(row)
 
-    def find_case(self, number_or_id: str, court: str | None) -> Case:
-        """By id, or by number where only one court has it. Raises NotFound, or Conflict
-        (`case_ambiguous`) when courts share the number and none is named."""
+    def find_case(self, number_or_id: str, court: str | None, *, party: str | None = None) -> Case:
+        """By id, or by number where only one court has it; with `party` (an account's id) only
+        its cases are there. Raises NotFound, or Conflict (`case_ambiguous`) when courts share the
+        number and none is named."""
         query = sa.select(CASE).where((CASE.c.id == number_or_id) | (CASE.c.number == number_or_id))
         if court is not None:
             query = query.where(CASE.c.court == court)
+        if party is not None:
+            query = query.join(PARTY).where(PARTY.c.account_id == party)
         with self._database.reading() as connection:
             rows = connection.execute(query.limit(2)).all()
         if not rows:
@@ -217,16 +223,19 @@ class Register:
             return frozenset(connection.execute(query).scalars())
 
     def reserve_exhibits(self, case_id: str, count: int) -> int:
-        """The first of `count` numbers that no one else will get. A deposit that then fails
-        leaves a gap, never a number used twice."""
+        """The first of `count` numbers in a row that no exhibit has and no one else will get. A
+        deposit that then fails leaves a gap, never a number used twice."""
         with self._database.writing() as connection:
-            first: int = connection.execute(
-                sa.update(CASE)
-                .where(CASE.c.id == case_id)
-                .values(next_exhibit=CASE.c.next_exhibit + count)
-                .returning(CASE.c.next_exhibit - count)
-            ).scalar_one()
-        return first
+            while True:
+                first: int = connection.execute(
+                    sa.update(CASE)
+                    .where(CASE.c.id == case_id)
+                    .values(next_exhibit=CASE.c.next_exhibit + count)
+                    .returning(CASE.c.next_exhibit - count)
+                ).scalar_one()
+                numbers = [str(first + at) for at in range(count)]
+                if not exhibits_taken(connection, case_id, numbers):
+                    return first
 
     def stored_bytes(self, account_id: str) -> int:
         with self._database.reading() as connection:
@@ -320,7 +329,14 @@ def add_stored_bytes(connection: sa.Connection, account_id: str, size: int) -> N
 
 
 def insert_case(connection: sa.Connection, case: Case) -> None:
-    """Raises Conflict (`case_exists`)."""
+    """Raises Conflict (`case_exists`), MalformedInput (`label_malformed`)."""
+    length = len((case.court + case.number).encode("utf-8"))
+    if length > MAX_PLACE_BYTES:
+        raise MalformedInput(
+            f"court and number together have {length} bytes in UTF-8; the limit is "
+            f"{MAX_PLACE_BYTES}",
+            code="label_malformed",
+        )
     taken = connection.execute(
         sa.select(CASE.c.id).where(CASE.c.number == case.number, CASE.c.court == case.court)
     ).first()

@@ -66,6 +66,15 @@ class Settings:
     tsa_tolerance: int = _knob(
         60, _number, "seconds a fresh token's time may differ from the house's clock"
     )
+    witness_policy: Path | None = _knob(
+        None, _path, "tlog-policy file that names witnesses and their quorum; none asks nobody"
+    )
+    witness_fail: str = _knob(
+        "closed",
+        str,
+        "closed: no timestamp or certificate without the quorum; open: with what there is",
+    )
+    witness_timeout: int = _knob(5, _number, "seconds a witness may take to answer")
     timestamp_interval: float = _knob(
         1.0, float, "seconds between timestamps of checkpoints that cover new entries"
     )
@@ -120,6 +129,10 @@ class Settings:
             problems.append("NOTARY_TSA_URLS needs NOTARY_TSA_ROOTS: whose tokens to believe")
         if self.tsa_roots is not None and not self.tsa_roots.is_file():
             problems.append(f"NOTARY_TSA_ROOTS: no file {self.tsa_roots}")
+        if self.witness_policy is not None and not self.witness_policy.is_file():
+            problems.append(f"NOTARY_WITNESS_POLICY: no file {self.witness_policy}")
+        if self.witness_fail not in ("closed", "open"):
+            problems.append(f"NOTARY_WITNESS_FAIL={self.witness_fail!r}, not closed or open")
         if self.log_level not in ("debug", "info", "warning", "error"):
             problems.append(f"NOTARY_LOG_LEVEL={self.log_level!r}")
         if not 0 <= self.port <= 65535:

@@ -13,10 +13,11 @@ from datetime import timedelta
 
 from notary.clock import Clock
 from notary.errors import BadTimestamp, MalformedInput, Unreachable, Unverifiable
-from notary.ledger import Ledger
+from notary.ledger import Ledger, TreeHead
 from notary.stamps import AuthorityState, Stamps, Token
 from notary.tlog.note import parse_note
 from notary.tsa import TimestampAuthority, request_timestamp
+from notary.witness import Witnessed, Witnesses
 
 NONCE_BYTES = 8
 DOCUMENTS_PER_RUN = 100
@@ -34,6 +35,7 @@ class Stamping:
         clock: Clock,
         randomness: Callable[[int], bytes],
         tolerance: timedelta,
+        witnesses: Witnesses | None,
     ) -> None:
         self.authorities = {authority.name: authority for authority in authorities}
         self._ledger = ledger
@@ -41,13 +43,15 @@ class Stamping:
         self._clock = clock
         self._randomness = randomness
         self._tolerance = tolerance
+        self._witnesses = witnesses
 
     def is_due(self, name: str) -> bool:
         """There is something to stamp, and the authority is not being left alone for a while."""
         state = self._state(name)
         if state.retry_at is not None and state.retry_at > self._clock.now():
             return False
-        if self._stamps.newest_size(name) < self._ledger.head().size:
+        target = self._target()
+        if target is not None and self._stamps.newest_size(name) < target.size:
             return True
         return bool(self._stamps.documents_due(1))
 
@@ -77,12 +81,12 @@ class Stamping:
     def _checkpoint(self, authority: TimestampAuthority) -> int:
         # The newest checkpoint that another authority stamped comes first, so that certificates
         # carry the tokens of all of them over one checkpoint.
-        head = self._ledger.head()
+        target = self._target()
         newest = self._stamps.newest_size()
         mine = self._stamps.newest_size(authority.name)
-        if mine >= head.size:
+        if target is None or mine >= target.size:
             return 0
-        size, root, checkpoint = head.size, head.root, head.checkpoint
+        size, root, checkpoint = target.size, target.root, target.checkpoint
         if mine < newest:
             shared = self._stamps.covering(newest - 1)
             assert shared is not None
@@ -91,6 +95,11 @@ class Stamping:
         token = self._request(authority, hashlib.sha256(text.encode("utf-8")).digest())
         self._stamps.keep_checkpoint(size=size, root=root, checkpoint=checkpoint, tokens=[token])
         return 1
+
+    def _target(self) -> TreeHead | Witnessed | None:
+        """What is to be stamped: the newest checkpoint, or the newest that was witnessed where
+        witnesses are asked."""
+        return self._ledger.head() if self._witnesses is None else self._witnesses.newest()
 
     def _documents(self, authority: TimestampAuthority) -> int:
         kept = 0

@@ -15,7 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from notary.clock import parse_rfc3339, rfc3339
-from storage.database import METADATA, Database
+from storage.database import METADATA, Database, insert_if_absent
 
 CHECKPOINT, ORIGINAL = "checkpoint", "original"
 
@@ -32,7 +32,7 @@ TOKEN = sa.Table(
     sa.Column("id", sa.Integer, primary_key=True),
     sa.Column("size", sa.BigInteger, index=True),
     sa.Column("deposit_id", sa.String(36), index=True),
-    sa.Column("authority", sa.String(200), nullable=False),
+    sa.Column("authority", sa.Text, nullable=False),
     sa.Column("self_operated", sa.Boolean, nullable=False),
     sa.Column("gen_time", sa.String(27), nullable=False),
     sa.Column("response", sa.LargeBinary, nullable=False),
@@ -50,7 +50,7 @@ DOCUMENT_DUE = sa.Table(
 AUTHORITY = sa.Table(
     "timestamp_authority",
     METADATA,
-    sa.Column("name", sa.String(200), primary_key=True),
+    sa.Column("name", sa.Text, primary_key=True),
     sa.Column("last_token_at", sa.String(27)),
     sa.Column("failures", sa.Integer, nullable=False),
     sa.Column("retry_at", sa.String(27)),
@@ -172,13 +172,11 @@ class Stamps:
         """Keeps verified tokens. A second one by the same authority is dropped: a job that ran
         twice harms nothing."""
         with self._database.writing() as connection:
-            there = connection.execute(
-                sa.select(STAMPED.c.checkpoint).where(STAMPED.c.size == size)
-            ).first()
-            if there is None:
-                connection.execute(
-                    sa.insert(STAMPED).values(size=size, root=root, checkpoint=checkpoint)
+            connection.execute(
+                insert_if_absent(connection, STAMPED).values(
+                    size=size, root=root, checkpoint=checkpoint
                 )
+            )
             for token in tokens:
                 _insert_token(connection, token, size=size, deposit_id=None)
 
@@ -196,27 +194,32 @@ class Stamps:
 
     def failed(self, authority: str, *, failures: int, retry_at: datetime, error: str) -> None:
         self._note(
-            authority, failures=failures, retry_at=rfc3339(retry_at), last_error=error[:2000]
+            authority,
+            failures=failures,
+            retry_at=rfc3339(retry_at),
+            # A stranger's words, and PostgreSQL keeps no NUL.
+            last_error=error[:2000].replace("\0", "\N{REPLACEMENT CHARACTER}"),
         )
 
     def _note(self, authority: str, **values: Any) -> None:
         with self._database.writing() as connection:
-            changed = connection.execute(
+            connection.execute(
+                insert_if_absent(connection, AUTHORITY).values(name=authority, failures=0)
+            )
+            connection.execute(
                 sa.update(AUTHORITY).where(AUTHORITY.c.name == authority).values(**values)
             )
-            if changed.rowcount == 0:
-                connection.execute(sa.insert(AUTHORITY).values(name=authority, **values))
 
     def next_serial(self, now: datetime) -> int:
         """A serial number never given before: the embedded authority's own memory. Durable
         before it is used, so a crash skips a number and never repeats one."""
         with self._database.writing() as connection:
-            row = connection.execute(sa.select(SERIAL).with_for_update()).first()
-            if row is None:
-                connection.execute(
-                    sa.insert(SERIAL).values(id=1, next_serial=2, last_gen_time=rfc3339(now))
+            connection.execute(
+                insert_if_absent(connection, SERIAL).values(
+                    id=1, next_serial=1, last_gen_time=rfc3339(now)
                 )
-                return 1
+            )
+            row = connection.execute(sa.select(SERIAL).with_for_update()).one()
             connection.execute(
                 sa.update(SERIAL).values(
                     next_serial=row.next_serial + 1,
@@ -244,24 +247,17 @@ def insert_document_due(
 def _insert_token(
     connection: sa.Connection, token: Token, *, size: int | None, deposit_id: str | None
 ) -> None:
-    there = connection.execute(
-        sa.select(TOKEN.c.id).where(
-            TOKEN.c.authority == token.authority,
-            TOKEN.c.size == size if size is not None else TOKEN.c.deposit_id == deposit_id,
+    connection.execute(
+        insert_if_absent(connection, TOKEN).values(
+            size=size,
+            deposit_id=deposit_id,
+            authority=token.authority,
+            self_operated=token.self_operated,
+            gen_time=rfc3339(token.gen_time),
+            response=token.response,
+            chain=json.dumps([der.hex() for der in token.chain]),
         )
-    ).first()
-    if there is None:
-        connection.execute(
-            sa.insert(TOKEN).values(
-                size=size,
-                deposit_id=deposit_id,
-                authority=token.authority,
-                self_operated=token.self_operated,
-                gen_time=rfc3339(token.gen_time),
-                response=token.response,
-                chain=json.dumps([der.hex() for der in token.chain]),
-            )
-        )
+    )
 
 
 def _token(row: sa.Row[Any]) -> Token:

@@ -126,6 +126,14 @@ def parse_statement(data: bytes) -> Statement:
             subject=claims[SUB],
             preimage_type=header[PREIMAGE_TYPE],
         )
+        binary = (payload, signature, statement.kid)
+        texts = (statement.issuer, statement.subject, statement.preimage_type)
+        # CBOR has types of its own: a text of 32 characters is not 32 bytes.
+        if not (
+            all(isinstance(each, bytes) for each in binary)
+            and all(isinstance(each, str) for each in texts)
+        ):
+            raise ValueError("a member has the wrong type")
         expected = {
             ALG: EDDSA,
             KID: statement.kid,

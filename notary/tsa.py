@@ -1,23 +1,20 @@
 """Time-stamp authorities as the house meets them: asked, answered by, and believed only after
 `notary.tsp` has judged the answer.
 
-The request is written by rfc3161ng and carried by requests; nothing else here imports them,
-and none of their exceptions leaves.
+The request is written by rfc3161ng; nothing else here imports it, and none of its exceptions
+leaves.
 """
 
 from __future__ import annotations
 
-import queue
-import threading
-import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from http import HTTPStatus
 from typing import Protocol
 
-import requests
 import rfc3161ng
-from urllib3.exceptions import HTTPError
 
+from notary import outside
 from notary.authority import EmbeddedAuthority
 from notary.errors import BadTimestamp, MalformedInput, Unreachable
 from notary.tsp import MAX_RESPONSE_BYTES, VerifiedTimestamp, parse_response, verify_token
@@ -131,61 +128,20 @@ class HttpAuthority:
     def exchange(self, request_der: bytes) -> bytes:
         """The body of a 200 of type application/timestamp-reply, of at most 64 KiB.
 
-        Raises Unreachable for everything else, and after `timeout_s` in all. The time limits
-        of requests are for each single read, and for none of a name look-up: a server that
-        drips one byte at a time could hold a worker for days. So the exchange has a thread of
-        its own, which is left behind, to end with its socket, when the time is up.
+        Raises Unreachable for everything else, and after `timeout_s` in all.
         """
-        answers: queue.SimpleQueue[bytes | Unreachable] = queue.SimpleQueue()
-
-        def ask() -> None:
-            try:
-                answers.put(self._post(request_der))
-            except Unreachable as error:
-                answers.put(error)
-
-        threading.Thread(target=ask, name=f"tsa {self.name}", daemon=True).start()
-        try:
-            answer = answers.get(timeout=self.timeout_s)
-        except queue.Empty:
-            raise self._unreachable(f"no answer within {self.timeout_s} s") from None
-        if isinstance(answer, Unreachable):
-            raise answer
-        return answer
-
-    def _post(self, request_der: bytes) -> bytes:
-        deadline = time.monotonic() + self.timeout_s
-        # Redirects are not followed: a time-stamp has no business elsewhere than configured.
-        # The encoding is refused so that 64 KiB are 64 KiB and no archive bomb.
-        headers = {"Content-Type": QUERY_TYPE, "Accept": REPLY_TYPE, "Accept-Encoding": "identity"}
-        try:
-            with requests.post(
-                self.url,
-                data=request_der,
-                headers=headers,
-                timeout=self.timeout_s,
-                stream=True,
-                allow_redirects=False,
-            ) as response:
-                media_type = response.headers.get("Content-Type", "").partition(";")[0].strip()
-                if response.status_code != requests.codes.ok:
-                    raise self._unreachable(f"status {response.status_code}")
-                if media_type.lower() != REPLY_TYPE:
-                    raise self._unreachable(f"an answer of type {media_type!r:.100}")
-                return self._read(response, deadline)
-        except (requests.RequestException, HTTPError, OSError, ValueError) as error:
-            raise self._unreachable(f"{type(error).__name__}: {error}") from error
-
-    def _read(self, response: requests.Response, deadline: float) -> bytes:
-        body = bytearray()
-        # read1 gives what has arrived; read and iter_content would wait for a full piece.
-        while piece := response.raw.read1(8192, decode_content=False):
-            body += piece
-            if len(body) > MAX_RESPONSE_BYTES:
-                raise self._unreachable(f"an answer of more than {MAX_RESPONSE_BYTES} bytes")
-            if time.monotonic() > deadline:
-                raise self._unreachable(f"half an answer within {self.timeout_s} s")
-        return bytes(body)
-
-    def _unreachable(self, why: str) -> Unreachable:
-        return Unreachable(f"time-stamp authority {self.name!r}: {why}", retry_after_s=30)
+        who = f"time-stamp authority {self.name!r}"
+        reply = outside.exchange(
+            self.url,
+            who=who,
+            timeout_s=self.timeout_s,
+            max_bytes=MAX_RESPONSE_BYTES,
+            data=request_der,
+            headers={"Content-Type": QUERY_TYPE, "Accept": REPLY_TYPE},
+        )
+        if reply.status != HTTPStatus.OK or reply.media_type != REPLY_TYPE:
+            raise Unreachable(
+                f"{who}: status {reply.status}, an answer of type {reply.media_type!r:.100}",
+                retry_after_s=outside.RETRY_AFTER_S,
+            )
+        return reply.body

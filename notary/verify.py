@@ -343,8 +343,10 @@ class _Examination:
             moment = self._timestamp(stamp, imprint)
             if moment is not None and stamp.covers == "checkpoint":
                 proved.append(moment)
-        self._unstamped = not certificate.timestamps
-        self._time_refused = bool(certificate.timestamps) and not proved
+        # A token over the original alone says nothing about when the entry was made.
+        covering = any(stamp.covers == "checkpoint" for stamp in certificate.timestamps)
+        self._unstamped = not covering
+        self._time_refused = covering and not proved
         said = certificate.times.timestamped_at
         if (proved and (said is None or said > min(proved))) or (said and self._unstamped):
             raise self._fail(

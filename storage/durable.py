@@ -78,6 +78,13 @@ class NewFile:
         self._close()
         return status
 
+    def replace(self, name: str) -> None:
+        """Makes it `name`, durably, in place of what had that name."""
+        os.fsync(self._file)
+        os.rename(self._name, name, src_dir_fd=self._directory, dst_dir_fd=self._directory)
+        os.fsync(self._directory)
+        self._close()
+
     def drop(self) -> None:
         """Leaves nothing. Does nothing the second time, or after `publish`."""
         if self._file >= 0:
@@ -127,3 +134,15 @@ def make_directory(path: str, *, mode: int = 0o700) -> None:
     with contextlib.suppress(FileExistsError):
         os.mkdir(path, mode)
     sync_directory(os.path.dirname(path) or ".")
+
+
+def replace_file(path: str, data: bytes, *, mode: int = 0o600) -> None:
+    """Makes `path` hold `data`, durably, whatever it held before. A crash leaves the old content
+    or the new one, whole. Two writers at once: one of them is the last."""
+    directory, name = os.path.split(path)
+    file = NewFile(directory or ".", mode=mode)
+    try:
+        file.write(data)
+        file.replace(name)
+    finally:
+        file.drop()

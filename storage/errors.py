@@ -3,6 +3,7 @@
 StorageError
 ├── InvalidKey          not a key of the allowed form: the caller's mistake, nothing was touched
 ├── InvalidStoreURL     the setting that names the store can't be read
+├── InvalidValue        no row can hold it, as PostgreSQL's text no NUL: the caller's mistake
 ├── ObjectNotFound      nothing is kept under this key
 ├── ObjectExists        the key is taken; what is there stays as it is
 ├── ObjectDiffers       what the store gives back is not what was put there
@@ -22,6 +23,10 @@ class InvalidKey(StorageError):
 
 
 class InvalidStoreURL(StorageError):
+    pass
+
+
+class InvalidValue(StorageError):
     pass
 
 

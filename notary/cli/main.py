@@ -6,25 +6,28 @@ import os
 import re
 import sys
 from datetime import timedelta
+from pathlib import Path
 
 import click
 
 from notary.cli import verify as verify_command
-from notary.cli.serve import serve_house, serve_web, work
+from notary.cli.serve import serve_house, serve_web, serve_witness, work
 from notary.clock import rfc3339
 from notary.errors import IntegrityError, NotaryError, Rejected, TryAgain
 from notary.fsck import fsck
-from notary.house import publish
 from notary.model import Role
 from notary.office import Office, found
 from notary.people import DEFAULT_KEY_DAYS
 from notary.settings import Settings, describe
 from notary.sweep import sweep
-from storage.errors import StorageError
+from notary.witness_house import found_witness, witness_keys
+from storage.database import shown_url
+from storage.errors import InvalidValue, StorageError
 
 EXIT_BY_CLASS: tuple[tuple[type[Exception], int], ...] = (
     (Rejected, 64),
     (TryAgain, 75),
+    (InvalidValue, 64),
     (StorageError, 75),
     (IntegrityError, 70),
     (NotaryError, 70),
@@ -157,17 +160,38 @@ def show_settings() -> None:
     settings = Settings.from_env(os.environ)
     for name, default, meaning in describe():
         value = str(getattr(settings, name.removeprefix("NOTARY_").lower()))
+        if name == "NOTARY_DATABASE" and value:
+            value = shown_url(value)
         value = re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", value)
         click.echo(f"{name}={value}  # {meaning} (default {default!r})")
 
 
 @cli.command("head")
-def show_head() -> None:
+@click.option("--keys", is_flag=True, help="The log's vkeys instead, one a line, for a witness.")
+def show_head(*, keys: bool) -> None:
     """Print the newest checkpoint's size, root and time, and publish it."""
     house = _open()
+    if keys:
+        for key in house.trust.log_keys:
+            click.echo(key.encode())
+        return
     head = house.ledger.head()
-    publish(house.settings.home, house.ledger)
+    house.publish()
     click.echo(f"{head.size} {head.root.hex()} {rfc3339(head.signed_at)}")
+
+
+@cli.command()
+@click.argument("home", type=click.Path(path_type=Path))
+@click.option("--name", required=True, help="The witness's name, like court-b.example/witness.")
+@click.option("--log", "logs", multiple=True, help="A vkey of a log to watch (see its /log/keys).")
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", default=8081, show_default=True)
+def witness(home: Path, name: str, logs: tuple[str, ...], host: str, port: int) -> None:
+    """Run a witness in the folder HOME, made at first start: another court's eye on our log."""
+    found_witness(home, name=name, logs=logs)
+    for key in witness_keys(home):
+        click.echo(key.encode())
+    serve_witness(home, host=host, port=port)
 
 
 def main() -> None:

@@ -13,9 +13,11 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from types import FrameType
 
 import structlog
@@ -26,7 +28,9 @@ from granian.server import Server
 from notary.jobs import Jobs
 from notary.office import Office
 from notary.settings import Settings
+from notary.web import witness
 from notary.web.status import in_flight
+from notary.witness_house import open_witness
 
 DRAIN_S = 60.0
 WORKER_DRAIN_S = 30.0
@@ -93,10 +97,9 @@ def serve_house(settings: Settings) -> None:
     office.examine()
     office.publish()
     office.close()
-    # The web processes share their counters through files in this folder.
-    metrics = settings.home / "metrics"
-    shutil.rmtree(metrics, ignore_errors=True)
-    metrics.mkdir(mode=0o700)
+    # The web processes share their counters through files in this folder. Not in the home: nodes
+    # in containers share one, and would count each other's requests.
+    metrics = Path(tempfile.mkdtemp(prefix="notary-metrics-"))
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics)
     told = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -110,6 +113,7 @@ def serve_house(settings: Settings) -> None:
     web.end(lambda: in_flight(metrics) == 0, DRAIN_S)
     worker.ask_to_end()
     worker.end(lambda: False, WORKER_DRAIN_S)
+    shutil.rmtree(metrics, ignore_errors=True)
 
 
 def serve_web(settings: Settings) -> None:
@@ -127,6 +131,25 @@ def serve_web(settings: Settings) -> None:
         # More requests than threads would queue unseen inside; the ledger's queue is bounded.
         backpressure=settings.web_threads * 4,
         respawn_failed_workers=True,
+        log_level=LogLevels.error,
+        websockets=False,
+    ).serve()
+
+
+def serve_witness(home: Path, *, host: str, port: int) -> None:
+    """A witness in one process of its own; blocks until told to stop."""
+    configure_log("info")
+    open_witness(home)
+    os.environ[witness.HOME] = str(home)
+    print(f"Witness at http://{host}:{port}", flush=True)
+    Server(
+        target="notary.web.witness:create_witness",
+        factory=True,
+        address=host,
+        port=port,
+        interface=Interfaces.WSGI,
+        workers=1,
+        blocking_threads=4,
         log_level=LogLevels.error,
         websockets=False,
     ).serve()

@@ -12,7 +12,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from certs.certificate import MAX_BYTES
 from certs.container import Contents, read_container
@@ -33,8 +33,15 @@ class UsageError(Exception):
     """A file named on the command line cannot be read."""
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        # argparse's own 2 would say that the certificate could not be decided.
+        self.print_usage(sys.stderr)
+        self.exit(USAGE, f"{self.prog}: {message}\n")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="notary verify",
         description="Check a file against its certificate. Nothing is sent anywhere.",
     )

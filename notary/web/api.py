@@ -104,7 +104,7 @@ def language() -> Lang:
     },
 )
 def register_deposit() -> Response:
-    by = auth.principal()
+    by = auth.principal(streamed_form=True)
     receipt = uploads.deposit(request, by)
     status = 201 if receipt.fresh else 200
     location = f"/v1/deposits/{receipt.deposit.id}"
@@ -436,8 +436,12 @@ def _case_asked(by: Principal) -> Case | None:
     given = request.args.get("case")
     if given is None:
         return None
-    case = office().register.find_case(given, request.args.get("court"))
-    return known_case(by, case.id, Act.READ_CASE)
+    reach = access.check(by, Act.READ_CASE)
+    return office().register.find_case(
+        given,
+        request.args.get("court"),
+        party=None if reach is access.Reach.ALL else by.account_id,
+    )
 
 
 def _known(by: Principal, deposit_id: str, act: Act) -> Deposit:

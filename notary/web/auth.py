@@ -23,9 +23,10 @@ def office() -> Office:
     return found
 
 
-def principal() -> Principal:
+def principal(*, streamed_form: bool = False) -> Principal:
     """Raises Unauthenticated. A session that would change something must show its CSRF token in
-    the header; a streamed form may show it in a field instead (`check_csrf`)."""
+    the header or in the form; a view that reads a multipart form as it arrives says so with
+    `streamed_form`, and checks the field itself (`check_csrf`)."""
     bearer = request.headers.get("Authorization", "")
     if bearer:
         scheme, _, secret = bearer.partition(" ")
@@ -35,7 +36,8 @@ def principal() -> Principal:
     found = session()
     if found is None:
         raise Unauthenticated("send Authorization: Bearer <key>, or sign in")
-    if request.method not in _SAFE and request.mimetype != "multipart/form-data":
+    streamed = streamed_form and request.mimetype == "multipart/form-data"
+    if request.method not in _SAFE and not streamed:
         check_csrf(request.headers.get(CSRF_HEADER) or request.form.get(CSRF_FIELD))
     return found.principal
 

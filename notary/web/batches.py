@@ -32,23 +32,24 @@ _ROWS = {
 }
 
 
+_ENOUGH = MAX_ROW_BYTES + 1
+"""Of a row that is too long, so much shows it; the rest is not held."""
+
+
 class _Body:
     """The body's lines, digested and counted on their way."""
 
     def __init__(self) -> None:
-        self.digester = Digester()
         self.declared = uploads.declared_digests(request)
+        self.digester = Digester((SHA256, *self.declared))
 
     def lines(self) -> Iterator[bytes]:
         rest = b""
         while chunk := request.stream.read(uploads.CHUNK):
             self.digester.update(chunk)
             *whole, rest = (rest + chunk).split(b"\n")
-            yield from whole
-            if len(rest) > MAX_ROW_BYTES:
-                raise MalformedInput(
-                    f"a row has more than {MAX_ROW_BYTES} bytes", code="batch_malformed"
-                )
+            yield from (line[:_ENOUGH] for line in whole)
+            rest = rest[:_ENOUGH]
         if rest:
             yield rest
 
@@ -64,9 +65,9 @@ class _Body:
             raise MalformedInput(
                 f"the closing line states {stated} rows, {rows} came", code="body_incomplete"
             )
-        if stated is None and length is None and SHA256 not in self.declared:
+        if stated is None and length is None and not self.declared:
             raise Rejected(
-                'send Content-Length, or Repr-Digest with sha-256, or a closing line {"end": n}: '
+                'send Content-Length, or Repr-Digest (RFC 9530), or a closing line {"end": n}: '
                 "a chunked body alone does not show whether it arrived whole",
                 code="length_required",
             )

@@ -62,6 +62,20 @@ def genesis() -> Response:
     return Response(office().house.genesis, content_type="application/json")
 
 
+@bp.get("/log/policy")
+@describe(
+    "The witnesses asked and their quorum (C2SP tlog-policy)",
+    public=True,
+    problems=(404,),
+    answers={200: answer("policy lines", TEXT, media="text/plain")},
+)
+def policy() -> Response:
+    path = office().settings.witness_policy
+    if path is None:
+        raise NotFound("no witnesses are asked", code="not_found")
+    return Response(path.read_text("utf-8"), content_type=PLAIN)
+
+
 @bp.get("/log/keys")
 @describe(
     "The log's verifier keys, a vkey a line (C2SP signed-note)",

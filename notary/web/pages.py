@@ -1,35 +1,37 @@
-"""The pages for people: server-rendered, no build step, English and Chinese."""
+"""The pages for people: server-rendered, no build step, English and Chinese.
+
+pages_frame has what every page shares; pages_entry, pages_cases, pages_verify and pages_accounts
+are the rooms; here are the doors that stand open to everybody.
+"""
 
 from __future__ import annotations
 
-from apiflask import APIBlueprint
-from flask import Response, request
+from typing import Any
 
-from notary.web import problems
+from flask import Response, current_app
 
-bp = APIBlueprint("pages", __name__, enable_openapi=False)
+from notary.web import openapi, pages_accounts, pages_cases, pages_entry, pages_verify
+from notary.web.pages_frame import bp, problem_page, render, wants_page
+from notary.web.problems import TITLES
 
+__all__ = ["ROOMS", "bp", "problem_page", "wants_page"]
 
-def wants_page() -> bool:
-    """A browser that navigates, not a program: it ranks HTML before JSON, outside /v1."""
-    best = request.accept_mimetypes.best_match(["application/json", "text/html"])
-    return best == "text/html" and not request.path.startswith(("/v1/", "/log/"))
-
-
-def problem_page(problem: problems.Problem) -> Response:
-    return Response(problem.detail, status=problem.status)
+ROOMS = (pages_accounts, pages_cases, pages_entry, pages_verify)
+"""Named so that their views are hung on `bp` before it is hung on the application."""
 
 
-@bp.get("/sign-in")
-def sign_in() -> str:
-    return ""
+@bp.get("/")
+def index() -> Response:
+    return render("index.html")
 
 
-@bp.get("/sign-in/<secret>")
-def sign_in_by_link(secret: str) -> str:
-    return ""
-
-
-@bp.get("/verify")
-def verify_form() -> str:
-    return ""
+@bp.get("/docs")
+def docs() -> Response:
+    """The API in short, from the same document that programs read, and every problem code."""
+    described = openapi.complete({}, current_app)
+    sections: dict[str, list[dict[str, Any]]] = {}
+    for path, methods in described["paths"].items():
+        for method, operation in methods.items():
+            section = sections.setdefault(operation["tags"][0], [])
+            section.append({"method": method.upper(), "path": path, **operation})
+    return render("docs.html", sections=sections, problems=TITLES)

@@ -36,7 +36,7 @@ def post_account() -> Response:
     body = uploads.read_json(request)
     if body.keys() != {"name", "role"} or not isinstance(body["name"], str):
         raise MalformedInput("an account has name and role", code="json_malformed")
-    account, secret = office().people.create_account(by.name, body["name"], _role(body["role"]))
+    account, secret = office().people.create_account(by.name, body["name"], parse_role(body["role"]))
     return as_json(
         {
             "account": present.account(account),
@@ -87,7 +87,7 @@ def patch_account(account_id: str) -> Response:
     ):
         raise MalformedInput("send role, or disabled: true", code="json_malformed")
     if "role" in body:
-        office().people.change_role(by.name, account, _role(body["role"]))
+        office().people.change_role(by.name, account, parse_role(body["role"]))
     if "disabled" in body:
         office().people.disable(by.name, account)
     return as_json(present.account(office().accounts.get(account_id)))
@@ -102,7 +102,7 @@ def patch_account(account_id: str) -> Response:
     path={"account_id": UUID},
 )
 def post_key(account_id: str) -> Response:
-    by = _owner_or_manager(account_id)
+    by = owner_or_manager(account_id)
     account = office().accounts.get(account_id)
     body = uploads.read_json(request)
     label, scopes, days = body.get("label"), body.get("scopes"), body.get("days", DEFAULT_KEY_DAYS)
@@ -131,7 +131,7 @@ def post_key(account_id: str) -> Response:
     path={"account_id": UUID},
 )
 def list_keys(account_id: str) -> Response:
-    _owner_or_manager(account_id)
+    owner_or_manager(account_id)
     office().accounts.get(account_id)
     return as_json([present.api_key(key) for key in office().accounts.keys_of(account_id)])
 
@@ -144,7 +144,7 @@ def list_keys(account_id: str) -> Response:
     path={"account_id": UUID, "key_id": TEXT},
 )
 def delete_key(account_id: str, key_id: str) -> Response:
-    by = _owner_or_manager(account_id)
+    by = owner_or_manager(account_id)
     key = office().accounts.key(key_id)
     if key.account_id != account_id:
         raise NotFound("no such key", code="key_not_found")
@@ -165,7 +165,7 @@ def list_events() -> Response:
     return as_json(paging.page(found, wanted, cursor=lambda e: str(e.index), show=present.event))
 
 
-def _owner_or_manager(account_id: str) -> Principal:
+def owner_or_manager(account_id: str) -> Principal:
     """People may hold keys of their own; others' keys are the administrator's to manage."""
     by = auth.principal()
     own = by.account_id == account_id and by.authenticated_by != "api-key"
@@ -175,7 +175,7 @@ def _owner_or_manager(account_id: str) -> Principal:
     return by
 
 
-def _role(value: object) -> Role:
+def parse_role(value: object) -> Role:
     if not isinstance(value, str) or value not in set(Role):
         raise MalformedInput(
             f"role is {value!r:.40}; known: {', '.join(Role)}", code="value_malformed"

@@ -112,6 +112,9 @@ def readiness(house: Office) -> tuple[dict[str, str], bool]:
         return found, False
     late = timestamp_age_s(house)
     found["timestamps"] = "ok" if late <= LATE_S else f"late: oldest entry waits {late:.0f} s"
+    for witness in house.witnesses.states().values():
+        if witness.failures:
+            found[f"witness {witness.name}"] = f"failing: {witness.failures} times in a row"
     for state in house.stamps.authorities():
         if state.failures:
             found[f"authority {state.name}"] = f"failing: {state.failures} times in a row"
@@ -157,6 +160,17 @@ class HouseCollector(Collector):
         for state in house.stamps.authorities():
             failures.add_metric([state.name], float(state.failures))
         yield failures
+        witnessed = GaugeMetricFamily(
+            "evidence_witness_size", "Size this witness cosigned last", labels=["witness"]
+        )
+        refusals = GaugeMetricFamily(
+            "evidence_witness_failures", "Failures in a row", labels=["witness"]
+        )
+        for witness in house.witnesses.states().values():
+            witnessed.add_metric([witness.name], float(witness.size))
+            refusals.add_metric([witness.name], float(witness.failures))
+        yield witnessed
+        yield refusals
 
 
 @bp.get("/metrics")

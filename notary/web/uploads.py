@@ -16,7 +16,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import IO, Any
 
@@ -35,28 +35,37 @@ from notary.declaration import (
     parse_object,
     parse_timestamp,
 )
-from notary.digest import parse_digest_field
-from notary.errors import MalformedInput, Rejected
+from notary.digest import SHA256, Digester, check_declared, parse_digest_field
+from notary.errors import DigestMismatch, MalformedInput, Rejected
 from notary.intake import Receipt, Reception
 from notary.model import Declared, Principal, check_name
-from notary.provenance import parse_provenance
+from notary.provenance import from_fields, parse_provenance
 from notary.web import auth
 
 CHUNK = 1 << 20
 MAX_JSON = 64 * 1024
 MAX_FIELD = 64 * 1024
-MAX_PARTS = 20
+MAX_PARTS = 30
+FORM_OVERHEAD = MAX_PARTS * 2 * MAX_FIELD
+"""Bytes of a form that can be other than its file: the fields, and each part's header."""
+STATED = "provenance."
+"""Fields of a page's form that begin so are the members of its provenance."""
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
-def deposit(request: Request, by: Principal) -> Receipt:
-    """Raises what intake raises, MalformedInput, and Rejected `length_required`."""
+def deposit(request: Request, by: Principal, *, case: str | None = None) -> Receipt:
+    """Into the case that the caller names, else the one that the request does.
+
+    Raises what intake raises, MalformedInput, and Rejected `length_required`.
+    """
     if request.headers.get("Content-Encoding", "identity") != "identity":
         raise Rejected(
             f"Content-Encoding {request.headers['Content-Encoding']!r}: send the bytes themselves",
             code="content_encoding_refused",
         )
     declared = from_query(request)
+    if case is not None:
+        declared = replace(declared, case=case)
     disposition = request.headers.get("Content-Disposition")
     if request.mimetype == "multipart/form-data":
         return _form(request, by, declared)
@@ -122,7 +131,7 @@ def _raw(request: Request, by: Principal, declared: Declared, disposition: str |
 
 
 def _digests(request: Request, by: Principal, declared: Declared) -> Receipt:
-    body = read_json(request)
+    body = read_json(request, digests=declared.digests)
     if "size" not in body or "digests" not in body:
         raise MalformedInput(
             "a digest-only deposit states size and digests; to deposit a JSON file as evidence, "
@@ -141,6 +150,7 @@ class _FormUpload:
         self.reception: Reception | None = None
         self._field: str | None = None
         self._value = b""
+        self._stated: dict[str, str] = {}
         self._csrf_shown = not auth.by_session()
         if not self._csrf_shown and auth.CSRF_HEADER in request.headers:
             auth.check_csrf(request.headers[auth.CSRF_HEADER])
@@ -151,7 +161,7 @@ class _FormUpload:
             auth.check_csrf(None)
         if self.reception is not None:
             raise MalformedInput("one file a form: this one has more", code="form_malformed")
-        name = (event.filename or "").strip()
+        name = event.filename or ""
         self.declared = replace(
             self.declared,
             name=check_name(name) if name else None,
@@ -190,6 +200,10 @@ class _FormUpload:
         elif name == "provenance":
             if value.strip():
                 self.declared = replace(self.declared, provenance=parse_provenance(value))
+        elif name.startswith(STATED):
+            self._stated[name.removeprefix(STATED)] = value
+            if (stated := from_fields(self._stated)) is not None:
+                self.declared = replace(self.declared, provenance=stated)
         elif name == "timestamp":
             self.declared = replace(self.declared, document_timestamp=parse_timestamp(value))
         elif name == "allow_empty":
@@ -206,10 +220,13 @@ class _FormUpload:
 
 
 def _form(request: Request, by: Principal, declared: Declared) -> Receipt:
-    # The digest fields cover the whole form (RFC 9530), not the file: they can't be compared.
+    if request.content_length is not None:
+        auth.office().intake.room(by, max(0, request.content_length - FORM_OVERHEAD))
+    # The digest fields cover the whole form (RFC 9530), not the file.
+    digester = Digester((SHA256, *declared.digests)) if declared.digests else None
     upload = _FormUpload(request, by, replace(declared, digests={}))
     try:
-        for event in _events(request):
+        for event in _events(request, digester):
             if isinstance(event, File):
                 upload.end_field()
                 upload.begin_file(event)
@@ -219,26 +236,33 @@ def _form(request: Request, by: Principal, declared: Declared) -> Receipt:
                 upload.data(event)
         if upload.reception is None:
             raise MalformedInput("the form has no file", code="form_malformed")
+        if digester is not None:
+            check_declared(declared.digests, digester.digests())
         return _finish(upload)
     finally:
         if upload.reception is not None:
             upload.reception.__exit__(None, None, None)
 
 
-def _events(request: Request) -> Iterator[Event]:
+def _events(request: Request, digester: Digester | None = None) -> Iterator[Event]:
     """The form's parts as they arrive. Raises MalformedInput where it is not one, or not all."""
     boundary = request.mimetype_params.get("boundary", "")
     if not boundary or len(boundary) > 200 or not boundary.isascii():
         raise MalformedInput("the form names no boundary", code="form_malformed")
-    decoder = MultipartDecoder(boundary.encode("ascii"), MAX_FIELD, max_parts=MAX_PARTS)
+    decoder = MultipartDecoder(boundary.encode("ascii"), max_parts=MAX_PARTS)
     chunks: Iterator[bytes | None] = itertools.chain(_chunks(request.stream), (None,))
     try:
         for chunk in chunks:
             decoder.receive_data(chunk)
+            if digester is not None and chunk is not None:
+                digester.update(chunk)
             while not isinstance(event := decoder.next_event(), NeedData):
                 yield event
                 if isinstance(event, Epilogue):
                     return
+            # A part's bytes were handed on; what the decoder holds on to is text around them.
+            if len(decoder.buffer) > MAX_FIELD:
+                raise MalformedInput("a part's header is too long", code="form_malformed")
     except (ValueError, RequestEntityTooLarge) as exc:
         raise MalformedInput(f"the form cannot be read: {exc}", code="form_malformed") from exc
 
@@ -251,11 +275,18 @@ def _finish(upload: _FormUpload) -> Receipt:
     return reception.register(upload.declared, allow_empty=upload.allow_empty)
 
 
-def read_json(request: Request, limit: int = MAX_JSON) -> dict[str, Any]:
-    """The body as a JSON object of at most `limit` bytes. Raises MalformedInput."""
+def read_json(
+    request: Request, limit: int = MAX_JSON, digests: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """The body as a JSON object of at most `limit` bytes. Raises MalformedInput, and
+    DigestMismatch where the body has not the `digests`."""
     raw = request.stream.read(limit + 1)
     if len(raw) > limit:
         raise MalformedInput(f"the JSON has more than {limit} bytes", code="json_malformed")
+    if digests:
+        digester = Digester((SHA256, *digests))
+        digester.update(raw)
+        check_declared(digests, digester.digests())
     return parse_object(raw)
 
 
@@ -267,41 +298,59 @@ def _chunks(stream: IO[bytes]) -> Iterator[bytes]:
 def _disposition_name(header: str | None) -> str | None:
     if header is None:
         return None
+    if not header.strip():
+        # The application server empties a field that is not ASCII: the name must not get lost.
+        raise MalformedInput(
+            "Content-Disposition cannot be read: other than ASCII goes into filename* (RFC 8187)",
+            code="name_malformed",
+        )
     # WSGI hands header bytes over as Latin-1; a client that sent raw UTF-8 meant UTF-8.
     with contextlib.suppress(UnicodeEncodeError, UnicodeDecodeError):
         header = header.encode("latin-1").decode("utf-8")
     _, options = parse_options_header(header)
+    # The extended form is the one meant, wherever it stands (RFC 6266 section 4.3).
+    extended = re.search(r"(?i);\s*(filename\*=[^;]*)", header)
+    if extended is not None:
+        options |= parse_options_header(f"attachment; {extended.group(1)}")[1]
     name = options.get("filename")
     return None if not name else check_name(name)
 
 
 def declared_digests(request: Request) -> dict[str, str]:
+    """Of both fields: without content coding they cover the same bytes. Raises MalformedInput,
+    and DigestMismatch where the two contradict each other."""
     digests: dict[str, str] = {}
     for header in ("Repr-Digest", "Content-Digest"):
-        if header in request.headers:
-            digests.update(parse_digest_field(request.headers[header]))
+        if header not in request.headers:
+            continue
+        for name, value in parse_digest_field(request.headers[header]).items():
+            if digests.setdefault(name, value) != value:
+                raise DigestMismatch(
+                    f"{name} mismatch: Repr-Digest {digests[name]}, Content-Digest {value}"
+                )
     return digests
 
 
 def read_form(
     request: Request, *, files: Collection[str], fields: Collection[str]
-) -> Iterator[tuple[str, bytes]]:
-    """(part name, chunk) of a form, streamed; a part with no bytes gives one empty chunk.
+) -> Iterator[tuple[str, str | None, bytes]]:
+    """(part name, file name, chunk) of a form, streamed; an empty part gives one empty chunk.
 
     A file input left empty by a browser (no name, no bytes) is passed over. Raises
     MalformedInput (`form_malformed`).
     """
-    name, wanted, pending = "", False, False
+    name, filename, wanted, pending = "", None, False, False
     for event in _events(request):
         if isinstance(event, File | Field):
             name = event.name
             known = files if isinstance(event, File) else fields
             if name not in known and name not in fields:
                 raise MalformedInput(f"unknown field {name!r:.40}", code="form_malformed")
-            wanted = isinstance(event, Field) or bool(event.filename)
+            filename = event.filename if isinstance(event, File) else None
+            wanted = isinstance(event, Field) or bool(filename)
             pending = wanted
         elif (
             isinstance(event, Data) and wanted and (event.data or (pending and not event.more_data))
         ):
             pending = False
-            yield name, event.data
+            yield name, filename, event.data

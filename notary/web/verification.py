@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import dataclass
 
 from apiflask import APIBlueprint
 from flask import Request, Response, request
@@ -66,13 +67,32 @@ def _json(request: Request) -> Report:
     return verify(certificate.encode("utf-8"), document, office().trust)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandedIn:
+    """`certificate` is the machine part, empty where none could be read; `file_name` is what the
+    document was called where it came from."""
+
+    certificate: bytes
+    document: Document | None
+    file_name: str | None = None
+
+
 def from_form(request: Request) -> Report:
-    """The form's certificate is held in memory (bounded); its file is only hashed, not kept."""
+    return judge(read_hand_in(request))
+
+
+def read_hand_in(request: Request) -> HandedIn:
+    """The form's certificate is held in memory (bounded); its file is only hashed, not kept.
+
+    Raises MalformedInput and TooLarge.
+    """
     certificate = io.BytesIO()
     digester = Digester()
     head = bytearray()
     seen = set()
-    for name, chunk in read_form(request, files={"certificate", "file"}, fields={"lang", "csrf"}):
+    file_name = None
+    files, fields = {"certificate", "file"}, {"lang", "csrf"}
+    for name, given_name, chunk in read_form(request, files=files, fields=fields):
         seen.add(name)
         if name == "certificate":
             if certificate.tell() + len(chunk) > MAX_CERTIFICATE:
@@ -83,6 +103,7 @@ def from_form(request: Request) -> Report:
                 )
             certificate.write(chunk)
         elif name == "file":
+            file_name = given_name
             digester.update(chunk)
             if len(head) < 1024:
                 head += chunk[:1024]
@@ -93,16 +114,22 @@ def from_form(request: Request) -> Report:
         document = Document(
             digests=digester.digests(), size=digester.size, is_certificate=_looks_like_one(head)
         )
-    return judge(certificate.getvalue(), document)
+    return HandedIn(
+        certificate=_machine_part(certificate.getvalue()), document=document, file_name=file_name
+    )
 
 
-def judge(container: bytes, document: Document | None) -> Report:
-    """A certificate in any of its forms, against the house's own trust."""
+def judge(given: HandedIn) -> Report:
+    """Against the house's own trust."""
+    return verify(given.certificate, given.document, office().trust)
+
+
+def _machine_part(container: bytes) -> bytes:
+    """The certificate out of any of its forms."""
     try:
-        data = read_container(container, "certificate").certificate
+        return read_container(container, "certificate").certificate
     except CertificateMalformed:
-        data = b""  # what cannot be read has a verdict of its own
-    return verify(data, document, office().trust)
+        return b""  # what cannot be read has a verdict of its own
 
 
 def _looks_like_one(head: bytes | bytearray) -> bool:

@@ -80,6 +80,20 @@ class Service:
 
     def start(self) -> None:
         """Returns when the service answers. Its log goes to `home`/log."""
+        self.spawn()
+        assert self.process is not None
+        deadline = time.monotonic() + START_S
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                raise RuntimeError(f"service ended with {self.process.returncode}: {self.log()}")
+            with contextlib.suppress(requests.RequestException):
+                if requests.get(f"{self.base}/healthz", timeout=5).ok:
+                    return
+            time.sleep(0.05)
+        raise RuntimeError(f"service did not start: {self.log()}")
+
+    def spawn(self) -> None:
+        """As `start`, but does not wait."""
         with (self.home / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "notary.cli.main", "serve"],
@@ -89,15 +103,6 @@ class Service:
                 stderr=log,
                 start_new_session=True,
             )
-        deadline = time.monotonic() + START_S
-        while time.monotonic() < deadline:
-            if self.process.poll() is not None:
-                raise RuntimeError(f"service ended with {self.process.returncode}: {self.log()}")
-            with contextlib.suppress(requests.ConnectionError):
-                if requests.get(f"{self.base}/healthz", timeout=5).ok:
-                    return
-            time.sleep(0.05)
-        raise RuntimeError(f"service did not start: {self.log()}")
 
     def log(self) -> str:
         return (self.home / "log").read_text("utf-8", "replace")[-4000:]
@@ -111,12 +116,15 @@ class Service:
     def kill(self) -> None:
         """kill -9 of every process of the service at once."""
         assert self.process is not None
-        for pid in self._family():
+        family = self.family()
+        for pid in family:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self.process.wait(30)
+        self.wait_for(lambda: not any(map(_is_running, family)))
 
-    def _family(self) -> list[int]:
+    def family(self) -> list[int]:
+        """Every process of the service, the one that was started first."""
         assert self.process is not None
         mine = {self.process.pid}
         found = [self.process.pid]
@@ -143,6 +151,15 @@ class Service:
                 return answer
             time.sleep(0.1)
         raise AssertionError(f"waited {seconds} s in vain for {question!r}: {self.log()}")
+
+
+def _is_running(pid: int) -> bool:
+    """A process that was killed stays a while, as a zombie, until its parent asks."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return stat.rsplit(")", 1)[1].split()[0] != "Z"
 
 
 class Client(requests.Session):
