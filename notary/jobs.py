@@ -38,6 +38,7 @@ class Jobs:
 
     def __init__(self, office: Office, folder: Path) -> None:
         self._office = office
+        self._refresh = timedelta(seconds=office.settings.checkpoint_refresh)
         self._stop = threading.Event()
         self.huey = SqliteHuey("evidence", filename=str(folder / "jobs.db"), results=False)
         self._stamp = self._task("stamp", self._run_stamp)
@@ -106,6 +107,7 @@ class Jobs:
         while not self._stop.wait(interval):
             since_sweep += interval
             try:
+                self._office.sequencer.refresh(self._refresh)
                 if self._office.witnessing is not None and self._office.witnessing.is_due():
                     self._witness()
                 for name in self._office.stamping.authorities:

@@ -289,6 +289,15 @@ _UPSERT_TILE: Mapping[str, sa.Executable] = {
 }
 
 
+def resign_head(connection: sa.Connection, head: TreeHead, at: datetime, sign: SignHead) -> None:
+    """The same tree, signed anew with a later time; the head's lock must be held."""
+    connection.execute(
+        sa.update(TREE_HEAD)
+        .where(TREE_HEAD.c.id == _ONLY)
+        .values(checkpoint=sign(head.size, head.root, at), signed_at=rfc3339(at))
+    )
+
+
 def create_log(connection: sa.Connection, genesis: bytes, at: datetime, sign: SignHead) -> None:
     """The first act, by `notary init` alone: a tree with entry 0. Raises Fork if there is one."""
     if connection.execute(sa.select(TREE_HEAD.c.size)).first() is not None:

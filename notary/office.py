@@ -26,6 +26,7 @@ from notary.batch import BatchIntake
 from notary.chronicle import Chronicle
 from notary.clock import Clock, SystemClock
 from notary.errors import Corrupt, MalformedInput, Unreachable
+from notary.halt import Halt
 from notary.house import (
     check_published,
     insert_house,
@@ -174,7 +175,7 @@ class Office:
         self.register = Register(self.database)
         self.accounts = Accounts(self.database)
         self.stamps = Stamps(self.database)
-        self.sequencer = Sequencer(self.database, self.clock, sign)
+        self.sequencer = Sequencer(self.database, self.clock, sign, Halt(settings.home))
         self.statements = StatementSigner(self.house.origin, self.keys.statement)
         self.chronicle = Chronicle(self.sequencer, self.statements, self.clock, self.randomness)
         self.people = People(
@@ -196,6 +197,7 @@ class Office:
             clock=self.clock,
             randomness=self.randomness,
             tolerance=timedelta(seconds=settings.tsa_tolerance),
+            refresh=timedelta(seconds=settings.checkpoint_refresh),
             witnesses=None if self.witnessing is None else self.witnesses,
         )
         self.intake = Intake(
@@ -235,14 +237,19 @@ class Office:
 
     def examine(self) -> None:
         """On every start, before a door opens. Raises IntegrityError or Unreachable."""
-        head = self.ledger.check_right_edge()
+        self.check_log()
         verifiers = [signer.verifier for signer in self.signers]
-        open_note(parse_note(head.checkpoint), verifiers)
         check_published(self.settings.home, self.ledger, verifiers)
         try:
             self.objects.check()
         except StorageError as exc:
             raise Unreachable(str(exc), code="storage_unreachable") from exc
+
+    def check_log(self) -> None:
+        """The newest checkpoint is signed by our keys and is the root of the right edge. Raises
+        Corrupt, BadSignature."""
+        head = self.ledger.check_right_edge()
+        open_note(parse_note(head.checkpoint), [signer.verifier for signer in self.signers])
 
     def publish(self) -> None:
         publish(self.settings.home, self.ledger)

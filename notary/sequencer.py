@@ -14,14 +14,23 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Generic, Protocol, TypeVar
 
 import sqlalchemy as sa
 
-from notary.clock import Clock
-from notary.errors import NotaryError, Pushback, Rejected, Unreachable
-from notary.ledger import Appended, Growing, SignHead, TreeHead, read_head
+from notary.clock import Clock, rfc3339
+from notary.errors import (
+    Corrupt,
+    Fork,
+    NotaryError,
+    Pushback,
+    Rejected,
+    Rollback,
+    Unreachable,
+)
+from notary.halt import Halt
+from notary.ledger import Appended, Growing, SignHead, TreeHead, read_head, resign_head
 from notary.tlog import merkle
 from storage.database import Database
 from storage.errors import StoreUnavailable
@@ -29,6 +38,8 @@ from storage.errors import StoreUnavailable
 MAX_WAITING = 4_096
 """Works that may wait in one process; more are turned away with 503 rather than kept waiting."""
 MAX_GROUP = 512
+CLOCK_SLACK = timedelta(seconds=5)
+"""How far the clocks of a house's machines may differ."""
 
 T = TypeVar("T", covariant=True)
 
@@ -76,8 +87,10 @@ class _Ticket(Generic[T]):
 
 
 class Sequencer:
-    def __init__(self, database: Database, clock: Clock, sign: SignHead) -> None:
+    def __init__(self, database: Database, clock: Clock, sign: SignHead, halt: Halt) -> None:
         self._database = database
+        self._halt = halt
+        self._seen: TreeHead | None = None
         self._clock = clock
         self._sign = sign
         self._lock = threading.Lock()
@@ -89,7 +102,8 @@ class Sequencer:
         """Returns when the work is durable under a signed checkpoint.
 
         Raises what the work raised (Rejected), Pushback when too much waits, Unreachable when
-        the database failed: then nothing of the work is recorded.
+        the database failed or the clock runs behind, IntegrityError when writing has stopped:
+        then nothing of the work is recorded.
         """
         ticket = _Ticket(work)
         with self._lock:
@@ -111,6 +125,8 @@ class Sequencer:
         try:
             self._commit(group)
         except (StoreUnavailable, NotaryError) as exc:
+            if isinstance(exc, Fork | Rollback | Corrupt):
+                self._halt.stop(exc, self._clock.now())
             failure = exc if isinstance(exc, NotaryError) else Unreachable(str(exc))
             for ticket in group:
                 ticket.committed, ticket.error = None, ticket.error or failure
@@ -129,9 +145,11 @@ class Sequencer:
                 ticket.wake.set()
 
     def _commit(self, group: Sequence[_Ticket[Any]]) -> None:
+        self._halt.check()
         with self._database.writing() as connection:
             head = read_head(connection, lock=True)
-            at = max(self._clock.now(), head.signed_at)
+            self._check_head(head)
+            at = self._moment(head)
             growing = Growing(connection, head, self._edge_of(head))
             outcomes: list[tuple[_Ticket[Any], Any, bool]] = []
             for ticket in group:
@@ -148,6 +166,7 @@ class Sequencer:
             appended = self._seal(growing, head, at)
             edge = growing.edge()
         self._edge = (appended.head.root, edge)
+        self._seen = appended.head
         for ticket, outcome, fresh in outcomes:
             ticket.committed = Committed(outcome=outcome, fresh=fresh, appended=appended)
 
@@ -155,6 +174,56 @@ class Sequencer:
         if growing.size == head.size:
             return Appended(head=head, read=growing.hash_reader())
         return growing.seal(at, self._sign)
+
+    def check_writing(self) -> None:
+        """Raises IntegrityError (`halted`) while writing is stopped."""
+        self._halt.check()
+
+    def refresh(self, older_than: timedelta) -> bool:
+        """Signs the newest head anew when it is older than that, so that outsiders see a log
+        that lives. False where it is younger."""
+        self._halt.check()
+        with self._database.reading() as connection:
+            if self._clock.now() - read_head(connection).signed_at < older_than:
+                return False
+        with self._database.writing() as connection:
+            head = read_head(connection, lock=True)
+            self._check_head(head)
+            at = self._moment(head)
+            if at - head.signed_at < older_than:
+                return False
+            resign_head(connection, head, at, self._sign)
+        return True
+
+    def _check_head(self, head: TreeHead) -> None:
+        """The head may only have grown since this process saw it. Raises Rollback, Fork."""
+        seen = self._seen
+        if seen is None:
+            return
+        if head.size < seen.size:
+            raise Rollback(
+                f"the database ends at size {head.size}; this process saw size {seen.size} committed"
+            )
+        if head.size == seen.size and head.root != seen.root:
+            raise Fork(
+                f"root hash mismatch at size {head.size}: database has {head.root.hex()}, "
+                f"this process saw {seen.root.hex()}",
+                ours=seen.checkpoint,
+                theirs=head.checkpoint,
+            )
+
+    def _moment(self, head: TreeHead) -> datetime:
+        """The time of this commit, never before the last. A clock that fell behind further than
+        machines differ stops writing until it is right again."""
+        now = self._clock.now()
+        if head.signed_at - now > CLOCK_SLACK:
+            raise Unreachable(
+                f"the clock says {rfc3339(now)}, but the ledger's newest checkpoint was signed at "
+                f"{rfc3339(head.signed_at)}",
+                code="clock_behind",
+                retry_after_s=30,
+            )
+        return max(now, head.signed_at)
 
     def _edge_of(self, head: TreeHead) -> dict[tuple[int, int], bytes]:
         # Another process may have grown the tree since: the root tells.

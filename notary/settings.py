@@ -78,6 +78,9 @@ class Settings:
     timestamp_interval: float = _knob(
         1.0, float, "seconds between timestamps of checkpoints that cover new entries"
     )
+    checkpoint_refresh: int = _knob(
+        600, _number, "seconds after which an unchanged checkpoint is signed and timestamped anew"
+    )
     max_file_bytes: int = _knob(64 << 30, _number, "largest original, bytes")
     max_account_bytes: int = _knob(0, _number, "bytes one account may store; 0 means no limit")
     max_batch_rows: int = _knob(1_000_000, _number, "rows in one batch")

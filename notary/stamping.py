@@ -35,6 +35,7 @@ class Stamping:
         clock: Clock,
         randomness: Callable[[int], bytes],
         tolerance: timedelta,
+        refresh: timedelta,
         witnesses: Witnesses | None,
     ) -> None:
         self.authorities = {authority.name: authority for authority in authorities}
@@ -43,6 +44,7 @@ class Stamping:
         self._clock = clock
         self._randomness = randomness
         self._tolerance = tolerance
+        self._refresh = refresh
         self._witnesses = witnesses
 
     def is_due(self, name: str) -> bool:
@@ -53,7 +55,12 @@ class Stamping:
         target = self._target()
         if target is not None and self._stamps.newest_size(name) < target.size:
             return True
-        return bool(self._stamps.documents_due(1))
+        return self._is_stale(state) or bool(self._stamps.documents_due(1))
+
+    def _is_stale(self, state: AuthorityState) -> bool:
+        """Nothing was stamped for so long that outsiders may ask whether the log still lives."""
+        last = state.last_token_at
+        return last is not None and self._clock.now() - last >= self._refresh
 
     def run(self, name: str) -> int:
         """Stamps all that is due with one authority; gives the number of tokens kept.
@@ -65,6 +72,8 @@ class Stamping:
         authority = self.authorities[name]
         try:
             kept = self._checkpoint(authority) + self._documents(authority)
+            if not kept:
+                kept = self._alive(authority)
         except (Unreachable, BadTimestamp, Unverifiable, MalformedInput) as exc:
             failures = self._state(name).failures + 1
             wait = min(FIRST_RETRY_S * 2 ** min(failures - 1, 10), LAST_RETRY_S)
@@ -94,6 +103,15 @@ class Stamping:
         text = parse_note(checkpoint).text
         token = self._request(authority, hashlib.sha256(text.encode("utf-8")).digest())
         self._stamps.keep_checkpoint(size=size, root=root, checkpoint=checkpoint, tokens=[token])
+        return 1
+
+    def _alive(self, authority: TimestampAuthority) -> int:
+        target = self._target()
+        if target is None or not self._is_stale(self._state(authority.name)):
+            return 0
+        text = parse_note(target.checkpoint).text
+        token = self._request(authority, hashlib.sha256(text.encode("utf-8")).digest())
+        self._stamps.keep_fresh(target.size, token)
         return 1
 
     def _target(self) -> TreeHead | Witnessed | None:

@@ -56,6 +56,14 @@ AUTHORITY = sa.Table(
     sa.Column("retry_at", sa.String(27)),
     sa.Column("last_error", sa.Text),
 )
+FRESH = sa.Table(
+    "fresh_token",
+    METADATA,
+    sa.Column("authority", sa.String(200), primary_key=True),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("gen_time", sa.String(27), nullable=False),
+    sa.Column("response", sa.LargeBinary, nullable=False),
+)
 SERIAL = sa.Table(
     "embedded_authority",
     METADATA,
@@ -179,6 +187,36 @@ class Stamps:
             )
             for token in tokens:
                 _insert_token(connection, token, size=size, deposit_id=None)
+
+    def keep_fresh(self, size: int, token: Token) -> None:
+        """The token that shows the log alive while nothing is entered: one for an authority,
+        each in place of the one before. Certificates do not need it."""
+        values = {
+            "size": size,
+            "gen_time": rfc3339(token.gen_time),
+            "response": token.response,
+        }
+        with self._database.writing() as connection:
+            changed = connection.execute(
+                sa.update(FRESH).where(FRESH.c.authority == token.authority).values(**values)
+            )
+            if changed.rowcount == 0:
+                connection.execute(sa.insert(FRESH).values(authority=token.authority, **values))
+
+    def freshest(self) -> tuple[int, datetime] | None:
+        """(size, time) of the latest token over any checkpoint, fresh ones included."""
+        with self._database.reading() as connection:
+            rows = [
+                connection.execute(
+                    sa.select(table.c.size, table.c.gen_time)
+                    .where(table.c.size.is_not(None))
+                    .order_by(table.c.gen_time.desc())
+                    .limit(1)
+                ).first()
+                for table in (TOKEN, FRESH)
+            ]
+        found = [(row.size, parse_rfc3339(row.gen_time)) for row in rows if row is not None]
+        return max(found, key=lambda each: each[1], default=None)
 
     def keep_document(self, deposit_id: str, tokens: Sequence[Token], *, done: bool) -> None:
         with self._database.writing() as connection:

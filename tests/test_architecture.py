@@ -31,7 +31,7 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "chronicle",
         "sequencer",
         "house witness_house",
-        "ledger register stamps accounts keys settings tsa witness cosigner",
+        "ledger register stamps accounts keys settings tsa witness cosigner halt",
         "authority outside",
         "report",
         "verify custody access declaration",

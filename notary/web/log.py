@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
+
 from apiflask import APIBlueprint
 from flask import Response, request
 
-from notary.errors import MalformedInput, NotFound
+from notary.clock import rfc3339
+from notary.errors import MalformedInput, NotaryError, NotFound
 from notary.tlog import tile
 from notary.web import present
 from notary.web.api import as_json
@@ -16,6 +19,8 @@ bp = APIBlueprint("log", __name__, enable_openapi=False)
 
 IMMUTABLE = "public, max-age=31536000, immutable"
 PLAIN = "text/plain; charset=utf-8"
+STALE_AFTER = 2
+"""Refresh intervals after which a checkpoint that was not signed anew means that none is."""
 
 
 @bp.get("/log/checkpoint")
@@ -28,6 +33,41 @@ def checkpoint() -> Response:
     response = Response(office().ledger.head().checkpoint, content_type=PLAIN)
     response.headers["Cache-Control"] = "no-cache"
     return response
+
+
+@bp.get("/log/health")
+@describe(
+    "200 only while the newest checkpoint is valid, fresh, and matches the tree",
+    public=True,
+    answers={
+        200: answer("it lives", ref("LogHealth")),
+        503: answer("it does not", ref("LogHealth")),
+    },
+)
+def health() -> Response:
+    house = office()
+    head = house.ledger.head()
+    age_s = (house.clock.now() - head.signed_at).total_seconds()
+    token = house.stamps.freshest()
+    fault = None
+    try:
+        house.check_log()
+        house.sequencer.check_writing()
+    except NotaryError as exc:
+        fault = f"{exc.code}: {exc}"
+    if fault is None and age_s > STALE_AFTER * house.settings.checkpoint_refresh:
+        fault = f"the newest checkpoint is {age_s:.0f} s old"
+    return as_json(
+        {
+            "status": "alive" if fault is None else "failed",
+            "fault": fault,
+            "size": head.size,
+            "signed_at": rfc3339(head.signed_at),
+            "age_s": int(age_s),
+            "timestamped_at": None if token is None else rfc3339(token[1]),
+        },
+        200 if fault is None else 503,
+    )
 
 
 @bp.get("/log/tile/<path:path>")
@@ -48,6 +88,11 @@ def tiles(path: str) -> Response:
         entries = office().ledger.entries(wanted.n * tile.TILE_WIDTH, wanted.width)
         data = tile.encode_bundle(entries)
     response = Response(data, content_type="application/octet-stream")
+    if wanted.level == tile.ENTRIES:
+        response.headers["Vary"] = "Accept-Encoding"
+        if request.accept_encodings.quality("gzip") > 0:
+            response.set_data(gzip.compress(data, mtime=0))
+            response.headers["Content-Encoding"] = "gzip"
     response.headers["Cache-Control"] = IMMUTABLE
     return response
 

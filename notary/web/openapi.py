@@ -13,20 +13,25 @@ from typing import Any, TypeVar
 from flask import Flask
 
 from notary import provenance
+from notary.access import Act
 from notary.web.problems import MEDIA_TYPE, TITLES
 
 View = TypeVar("View", bound=Callable[..., Any])
 _OPERATION = "__openapi__"
 
 HEX64 = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
-UUID = {"type": "string", "format": "uuid"}
+UUID = {
+    "type": "string",
+    "format": "uuid",
+    "pattern": "^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$",
+}
 TIME = {"type": "string", "format": "date-time"}
 TEXT = {"type": "string"}
 LABEL = {
     "type": "string",
     "minLength": 1,
     "maxLength": 500,
-    "pattern": r"^[^\x00-\x1f\x7f]*\S[^\x00-\x1f\x7f]*$",
+    "pattern": r"^[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]*$",
 }
 INDEX = {"type": "integer", "minimum": 0, "maximum": 9007199254740991}
 BASE64 = {"type": "string", "contentEncoding": "base64"}
@@ -244,7 +249,12 @@ SCHEMAS: dict[str, dict[str, Any]] = {
     "NewApiKey": _object(
         {
             "label": {**LABEL, "maxLength": 200},
-            "scopes": {"type": "array", "items": TEXT, "minItems": 1},
+            "scopes": {
+                "type": "array",
+                "items": {"type": "string", "enum": sorted(Act)},
+                "minItems": 1,
+                "description": "acts that the account's role may do; all of them if left out",
+            },
             "days": {"type": "integer", "minimum": 1, "maximum": 3650},
         },
         optional=("scopes", "days"),
@@ -288,6 +298,7 @@ SCHEMAS: dict[str, dict[str, Any]] = {
             "size": INDEX,
         },
         "required": ["certificate"],
+        "dependentRequired": {"digests": ["size"], "size": ["digests"]},
         "additionalProperties": False,
     },
     "VerifyForm": {
@@ -299,6 +310,16 @@ SCHEMAS: dict[str, dict[str, Any]] = {
         },
         "required": ["certificate"],
     },
+    "LogHealth": _object(
+        {
+            "status": TEXT,
+            "fault": nullable(TEXT),
+            "size": INDEX,
+            "signed_at": TIME,
+            "age_s": {"type": "integer"},
+            "timestamped_at": nullable(TIME),
+        }
+    ),
     "Health": _object({"status": TEXT}),
     "Readiness": _object(
         {"status": TEXT, "checks": {"type": "object", "additionalProperties": TEXT}}

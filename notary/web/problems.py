@@ -32,6 +32,7 @@ BY_CLASS: dict[type[errors.NotaryError], int] = {
     errors.NotaryError: 500,
 }
 BY_CODE: dict[str, int] = {
+    "halted": 503,
     "idempotency_key_reused": 422,
     "length_required": 411,
     "unsupported_media_type": 415,
@@ -69,6 +70,8 @@ TITLES: dict[str, str] = {
     "file_limit": "The file is larger than allowed",
     "fork": "The ledger has two histories; writing has stopped",
     "form_malformed": "The form cannot be read",
+    "halted": "Writing has stopped; reading goes on",
+    "clock_behind": "The house's clock is behind its ledger; try again later",
     "idempotency_key_malformed": "The Idempotency-Key cannot be read",
     "idempotency_key_reused": "The Idempotency-Key was used for another request",
     "integrity": "The house contradicts itself",

@@ -17,7 +17,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 from werkzeug.wsgi import ClosingIterator
 
-from notary.errors import NotaryError
+from notary.errors import IntegrityError, NotaryError
 from notary.office import Office
 from notary.web.api import as_json
 from notary.web.auth import office
@@ -109,6 +109,11 @@ def readiness(house: Office) -> tuple[dict[str, str], bool]:
         except (NotaryError, StorageError) as exc:
             found[name], ready = f"failed: {exc.__class__.__name__}", False
     if not ready:
+        return found, False
+    try:
+        house.sequencer.check_writing()
+    except IntegrityError as exc:
+        found["ledger"] = f"failed: {exc.code}"
         return found, False
     late = timestamp_age_s(house)
     found["timestamps"] = "ok" if late <= LATE_S else f"late: oldest entry waits {late:.0f} s"
