@@ -1,8 +1,8 @@
 """Gets the newest checkpoint cosigned: all witnesses in parallel, until the policy is met.
 
-Fail-closed, which is the default, a checkpoint that lacks its quorum is not timestamped and goes
-into no certificate: deposits are taken and answered all the same, and wait for it. Fail-open, it
-goes on with the cosignatures it got.
+Fail-closed, which is the default, a checkpoint that lacks its quorum is not timestamped: deposits
+are taken and answered all the same, and a certificate issued meanwhile says that no time covers it
+yet. Fail-open, it goes on with the cosignatures it got.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from notary.cli import verify as verify_command
 from notary.cli.serve import serve_house, serve_web, serve_witness, work
 from notary.clock import rfc3339
 from notary.errors import IntegrityError, NotaryError, Rejected, TryAgain
+from notary.findings import Depth
 from notary.fsck import fsck
 from notary.model import Role
 from notary.office import Office, found
@@ -22,6 +23,7 @@ from notary.settings import Settings, describe
 from notary.sweep import sweep
 from notary.witness_house import found_witness, witness_keys
 from storage.database import shown_url
+from storage.durable import replace_file
 from storage.errors import InvalidValue, StorageError
 
 EXIT_BY_CLASS: tuple[tuple[type[Exception], int], ...] = (
@@ -133,23 +135,47 @@ def sweep_orphans(older_than: float | None) -> None:
 
 
 @cli.command("fsck")
-@click.option("--no-originals", is_flag=True, help="Leave the originals unread.")
-def check_all(*, no_originals: bool) -> None:
+@click.option(
+    "--depth",
+    type=click.Choice(list(Depth)),
+    default=Depth.ORIGINALS,
+    show_default=True,
+    help="How far down to derive.",
+)
+@click.option(
+    "--state",
+    type=click.Path(path_type=Path),
+    help="File that remembers how far it came; started again with it, it goes on there.",
+)
+def check_all(*, depth: str, state: Path | None) -> None:
     """Derive everything again, from the originals up. Exit 70 if anything contradicts."""
     house = _open()
+    start = int(state.read_text()) if state is not None and state.exists() else 0
+    said = [""]
+
+    def progress(what: str, done: int, of: int) -> None:
+        if sys.stderr.isatty() and said[0] != (now := f"{what} {100 * done // max(of, 1)} %"):
+            said[0] = now
+            click.echo(f"\r{now}   ", nl=False, err=True)
+        if state is not None and what != "entries":
+            replace_file(str(state), str(done).encode())
+
     found_ = fsck(
         database=house.database,
-        register=house.register,
         objects=house.objects,
-        log_keys=house.trust.log_keys,
-        statement_key=house.trust.statement_keys[0],
-        originals=not no_originals,
+        trust=house.trust,
+        depth=Depth(depth),
+        start=start,
+        progress=progress,
     )
+    if state is not None:
+        state.unlink(missing_ok=True)
     for fault in found_.faults:
         click.echo(f"✗ {fault.name}: {fault.detail}")
     click.echo(
-        f"{found_.entries} entries, {found_.deposits} deposits, {found_.originals} originals "
-        f"read again; {len(found_.faults)} faults"
+        f"{found_.entries} entries, {found_.deposits} deposits, {found_.events} events, "
+        f"{found_.tokens} tokens, {found_.originals} originals read again; "
+        f"{len(found_.faults)} faults"
     )
     sys.exit(70 if found_.faults else 0)
 

@@ -1,0 +1,218 @@
+"""The second half of fsck: rows against entries, originals and objects against rows."""
+
+from __future__ import annotations
+
+import hashlib
+from itertools import islice
+from typing import Any
+
+import sqlalchemy as sa
+
+from notary import register
+from notary import statement as cose
+from notary.digest import SHA256, Digester
+from notary.errors import NotaryError
+from notary.findings import CHUNK, Depth, Findings, Progress
+from notary.house import HOUSE
+from notary.intake import object_key
+from notary.ledger import ENTRY, read_head
+from notary.record import Record, check_disclosures
+from notary.stamps import STAMPED, TOKEN
+from notary.tlog.note import parse_note
+from notary.trust import Trust
+from notary.tsp import parse_response, verify_token
+from storage.database import Database
+from storage.errors import ObjectDiffers, ObjectNotFound
+from storage.objects import ObjectStore
+
+GENESIS_INDEX = 0
+
+
+def check_tokens(database: Database, trust: Trust, findings: Findings) -> None:
+    """Every token must verify over its checkpoint, or over its deposit's original."""
+    with database.reading() as connection:
+        over_checkpoints = connection.execute(
+            sa.select(TOKEN, STAMPED.c.checkpoint).join(STAMPED, STAMPED.c.size == TOKEN.c.size)
+        )
+        for row in over_checkpoints:
+            text = _note_text(row.checkpoint)
+            _token(
+                f"token {row.authority} at {row.size}", row.response,
+                hashlib.sha256(text).digest(), trust, findings,
+            )  # fmt: skip
+        documents = connection.execute(
+            sa.select(TOKEN, register.DEPOSIT.c.sha256).join(
+                register.DEPOSIT, register.DEPOSIT.c.id == TOKEN.c.deposit_id
+            )
+        )
+        for row in documents:
+            _token(
+                f"token {row.authority} of {row.deposit_id}", row.response,
+                bytes.fromhex(row.sha256), trust, findings,
+            )  # fmt: skip
+
+
+def _note_text(note: bytes) -> bytes:
+    try:
+        return parse_note(note).text.encode("utf-8")
+    except NotaryError:
+        return b""  # its checkpoint is named already; the token then covers nothing
+
+
+def _token(name: str, response: bytes, imprint: bytes, trust: Trust, findings: Findings) -> None:
+    findings.tokens += 1
+    try:
+        verify_token(parse_response(response), imprint=imprint, roots=trust.timestamp_roots)
+    except NotaryError as exc:
+        findings.fault(name, f"{exc.code}: {exc}")
+
+
+def check_records(
+    database: Database,
+    objects: ObjectStore,
+    trust: Trust,
+    findings: Findings,
+    depth: Depth,
+    start: int,
+    progress: Progress,
+) -> None:
+    """Every entry from `start` on must be the statement over exactly one row's record."""
+    with database.reading() as connection:
+        size = read_head(connection).size
+    for first in range(start, size, CHUNK):
+        end = min(first + CHUNK, size)
+        with database.reading() as connection:
+            entries = {
+                row.idx: row.statement
+                for row in connection.execute(
+                    sa.select(ENTRY).where(ENTRY.c.idx >= first, ENTRY.c.idx < end)
+                )
+            }
+            deposits = _rows(connection, register.DEPOSIT, first, end)
+            events = _rows(connection, register.CUSTODY, first, end)
+            genesis = connection.execute(sa.select(HOUSE.c.genesis)).scalar()
+        for index in range(first, end):
+            entry = entries.get(index)
+            if entry is None:
+                continue  # named by the tree's derivation
+            if index == GENESIS_INDEX:
+                _genesis(entry, genesis, trust, findings)
+            elif index in deposits:
+                findings.deposits += 1
+                _deposit(deposits[index], entry, objects, trust, findings, depth)
+            elif index in events:
+                findings.events += 1
+                _committed(events[index], entry, trust, findings)
+            else:
+                findings.fault(f"entry {index}", "no deposit or event has this index")
+        for index in (deposits.keys() & events.keys()) - {GENESIS_INDEX}:
+            findings.fault(f"entry {index}", "a deposit and an event both have this index")
+        findings.reached = end
+        progress(depth.value, end, size)
+    _beyond(database, size, findings)
+
+
+def _beyond(database: Database, size: int, findings: Findings) -> None:
+    """Rows may not claim an index that the tree does not have."""
+    with database.reading() as connection:
+        for table, name in ((register.DEPOSIT, "deposit"), (register.CUSTODY, "event")):
+            for row in connection.execute(
+                sa.select(table.c.id, table.c.idx).where(table.c.idx >= size)
+            ):
+                findings.fault(f"{name} {row.id}", f"has index {row.idx}, the tree ends at {size}")
+
+
+def _rows(
+    connection: sa.Connection, table: sa.Table, first: int, end: int
+) -> dict[int, sa.Row[Any]]:
+    found = connection.execute(sa.select(table).where(table.c.idx >= first, table.c.idx < end))
+    return {row.idx: row for row in found}
+
+
+def _genesis(entry: bytes, genesis: str | None, trust: Trust, findings: Findings) -> None:
+    try:
+        statement = cose.parse_statement(entry)
+        cose.check_statement(statement, trust.statement_keys[0])
+        digest = hashlib.sha256((genesis or "").encode("utf-8")).digest()
+        if statement.payload != digest:
+            findings.fault("genesis", f"is {digest.hex()}, entry 0 signs {statement.payload.hex()}")
+    except NotaryError as exc:
+        findings.fault("entry 0", exc)
+
+
+def _deposit(
+    row: sa.Row[Any],
+    entry: bytes,
+    objects: ObjectStore,
+    trust: Trust,
+    findings: Findings,
+    depth: Depth,
+) -> None:
+    name = f"deposit {row.id}"
+    sections = _committed(row, entry, trust, findings)
+    match sections.get("content"):
+        case {"digests": {"sha-256": sha256}, "size": size, "name": given, "stored": stored}:
+            for what, ours, said in (
+                ("sha-256", row.sha256, sha256),
+                ("size", row.size, size),
+                ("name", row.name, given),
+                ("stored", row.stored, stored),
+            ):
+                if ours != said:
+                    findings.fault(name, f"{what} is {ours!r} in the row, {said!r} in the record")
+        case None:
+            pass  # withheld, or named already
+        case _:
+            findings.fault(name, "its record has no readable content section")
+    if depth is Depth.ORIGINALS and row.stored:
+        _original(row, objects, findings)
+
+
+def _committed(
+    row: sa.Row[Any], entry: bytes, trust: Trust, findings: Findings
+) -> dict[str, object]:
+    """The record's sections, after its statement was checked to be the entry."""
+    name = f"record {row.idx}"
+    try:
+        statement = cose.parse_statement(entry)
+        cose.check_statement(statement, trust.statement_keys[0])
+        disclosures = tuple(row.disclosures.split())
+        digest = Record(row.record, disclosures).digest()
+        if statement.payload != digest:
+            findings.fault(name, f"is {digest.hex()}, entry signs {statement.payload.hex()}")
+            return {}
+        return check_disclosures(row.record, disclosures)
+    except NotaryError as exc:
+        findings.fault(name, exc)
+        return {}
+
+
+def _original(row: sa.Row[Any], objects: ObjectStore, findings: Findings) -> None:
+    name = f"original {row.id}"
+    digester = Digester()
+    try:
+        for chunk in objects.open(object_key(row.id)):
+            digester.update(chunk)
+    except (ObjectNotFound, ObjectDiffers) as exc:
+        findings.fault(name, exc)
+        return
+    findings.originals += 1
+    computed = digester.digests()[SHA256]
+    if computed != row.sha256:
+        findings.fault(name, f"sha-256 is {computed}, registered {row.sha256}")
+
+
+def check_strays(database: Database, objects: ObjectStore, findings: Findings) -> None:
+    """Every object must be some deposit's. A young one may be a deposit on its way: the sweep
+    knows the difference, and removes what is old."""
+    keys = (found.key for found in objects.walk("originals/"))
+    while chunk := list(islice(keys, 500)):
+        ids = {key.rsplit("/", 1)[1]: key for key in chunk}
+        with database.reading() as connection:
+            known = set(
+                connection.execute(
+                    sa.select(register.DEPOSIT.c.id).where(register.DEPOSIT.c.id.in_(ids))
+                ).scalars()
+            )
+        for id_ in ids.keys() - known:
+            findings.fault(f"object {ids[id_]}", "is no deposit's original")
