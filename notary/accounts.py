@@ -354,7 +354,7 @@ def check_scopes(scopes: Sequence[str] | None, role: Role) -> tuple[str, ...] | 
     for scope in scopes:
         if scope not in set(Act) or Act(scope) not in TABLE[role]:
             raise MalformedInput(
-                f"scope {scope!r} is not one of {sorted(TABLE[role])} of role {role}",
+                f"scope {scope!r:.60} is not one of role {role}: {', '.join(sorted(TABLE[role]))}",
                 code="scopes_malformed",
             )
     return tuple(dict.fromkeys(scopes))

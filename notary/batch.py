@@ -33,10 +33,10 @@ from notary.declaration import from_json, parse_object
 from notary.digest import SHA256
 from notary.errors import Conflict, MalformedInput, NotFound, Rejected, TooLarge
 from notary.intake import Intake, case_section, check_size, depositor_section
-from notary.ledger import Growing, TreeHead
+from notary.ledger import Growing
 from notary.model import Case, Declared, Principal, uuid7
 from notary.record import EVIDENCE, SALT_BYTES, build_record
-from notary.sequencer import Sequencer
+from notary.sequencer import Committed, Sequencer
 from notary.statement import EVIDENCE_TYPE
 from storage.database import METADATA, Database
 from storage.errors import StoreUnavailable
@@ -288,7 +288,7 @@ class BatchIntake:
         key: str | None,
         atomic: bool,
         check_end: Callable[[int | None, int], None],
-    ) -> tuple[Totals, TreeHead]:
+    ) -> Committed[Totals]:
         """Enters all rows; returns when they are durable under a signed checkpoint.
 
         `lines` are the body's lines, without line feeds, and may be cut behind one byte too many
@@ -309,7 +309,7 @@ class BatchIntake:
             committed = self._sequencer.submit(work)
         finally:
             spool.close()
-        return committed.outcome, committed.appended.head
+        return committed
 
     def _spool(
         self,

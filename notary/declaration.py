@@ -45,10 +45,6 @@ def from_json(body: Mapping[str, Any], declared: Declared) -> Declared:
             f"unknown members {sorted(body.keys() - _MEMBERS)!r:.200}", code="json_malformed"
         )
     size, digests, name = body.get("size"), body.get("digests"), body.get("name")
-    if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size < 1 << 53:
-        raise MalformedInput(
-            f"size must be a whole number, got {size!r:.40}", code="digests_malformed"
-        )
     if not isinstance(digests, dict):
         raise MalformedInput("digests must be an object", code="digests_malformed")
     texts = {
@@ -60,7 +56,7 @@ def from_json(body: Mapping[str, Any], declared: Declared) -> Declared:
     return replace(
         declared,
         **texts,
-        size=size,
+        size=parse_size(size),
         digests=parse_digests(digests),
         name=None if name is None else check_name(_text(name, "name")),
         media_type=parse_media_type(body.get("media_type")),
@@ -68,6 +64,14 @@ def from_json(body: Mapping[str, Any], declared: Declared) -> Declared:
         links={**declared.links, **_links(body.get("links"))},
         document_timestamp=parse_timestamp(body.get("timestamp")) or declared.document_timestamp,
     )
+
+
+def parse_size(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << 53:
+        raise MalformedInput(
+            f"size must be a whole number below 2^53, got {value!r:.40}", code="digests_malformed"
+        )
+    return value
 
 
 def parse_media_type(value: object) -> str | None:
@@ -92,6 +96,13 @@ def parse_timestamp(value: object) -> bool:
     if value != "document":
         raise MalformedInput(f"timestamp is {value!r:.40}; known: document", code="value_malformed")
     return True
+
+
+def parse_switch(value: str | None, what: str) -> bool:
+    """`1` or `0`, or nothing. What else a switch were set to must not be taken for off."""
+    if value not in (None, "", "0", "1"):
+        raise MalformedInput(f"{what} is {value!r:.40}; known: 0, 1", code="value_malformed")
+    return value == "1"
 
 
 def parse_link(value: object) -> str:

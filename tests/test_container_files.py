@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-import yaml  # type: ignore[import-untyped]
+import yaml
 
+from notary.cli.main import cli
+from notary.settings import describe
 from storage.s3 import S3Store
 from storage.stores import open_store
 from tests.harness.weed import ABSENT, weed_binary
@@ -89,15 +91,83 @@ def test_packages_come_from_the_lock_and_from_nowhere_else() -> None:
     assert not arguments_of("ADD", dockerfile())
 
 
-def test_makefile_installs_from_the_same_lock() -> None:
-    makefile = ROOT / "Makefile"
-    if not makefile.exists():
-        pytest.skip("there is no Makefile here")
-    installs = re.findall(r"pip install (.*requirements\S*\.txt.*)", makefile.read_text())
-    assert installs
-    assert all("--require-hashes" in line for line in installs)
-    development = (ROOT / "requirements-dev.in").read_text()
-    assert "-c requirements.txt" in development.splitlines()
+def recipe(target: str) -> tuple[list[str], str]:
+    """(what the Makefile's target is made from, its commands)."""
+    makefile = (ROOT / "Makefile").read_text()
+    found = re.search(rf"^{re.escape(target)}:(.*)\n((?:\t.*\n)+)", makefile, re.MULTILINE)
+    assert found is not None, target
+    return found[1].split(), found[2]
+
+
+def pip_installs(commands: str) -> list[set[str]]:
+    """The words of each pip install, but for those that only change what is printed."""
+    quiet = {"--quiet", "--disable-pip-version-check"}
+    found = re.findall(r"pip\b[^\n&;]*? install ([^\n&;]+)", commands)
+    return [set(words.split()) - quiet for words in found]
+
+
+def pins(lock: str) -> dict[str, str]:
+    """Package to version and hashes."""
+    text = (ROOT / lock).read_text().replace("\\\n", " ")
+    found = re.findall(r"^([a-z0-9][^=\s]*)==(\S+)(.*)$", text, re.MULTILINE)
+    return {name: " ".join([version, *sorted(rest.split())]) for name, version, rest in found}
+
+
+def test_makefile_and_image_install_the_same_lock_with_its_hashes() -> None:
+    needed, commands = recipe("$(VENV)/run")
+    assert needed == ["requirements.txt"]
+    (made,) = pip_installs(commands)
+    (image,) = pip_installs(" && ".join(arguments_of("RUN", dockerfile())))
+    assert made == {"--require-hashes", "-r", "requirements.txt"}
+    assert image - made == {"--only-binary", ":all:"}
+    assert made <= image
+
+
+def test_makefile_and_image_put_the_code_on_the_path_and_start_the_same_command() -> None:
+    _, made = recipe("$(VENV)/run")
+    image = " ".join(arguments_of("RUN", dockerfile()))
+    for commands in (made, image):
+        assert re.search(r"> \S*\S+/[a-z]+\.pth\"|/[a-z]+\.pth\"", commands), commands
+        assert "notary.cli.main" in commands
+        assert re.search(r"chmod (\+x|0755) \S+/notary\b", commands), commands
+    _, run = recipe("run")
+    (init,) = re.findall(r"notary (init.*)", run)
+    assert init.split() == ["init", "--if-absent"]
+
+
+def test_development_adds_to_the_lock_and_changes_nothing_of_it() -> None:
+    needed, commands = recipe("$(VENV)/dev")
+    assert set(needed) == {"requirements-dev.txt", "$(VENV)/run"}
+    assert pip_installs(commands) == [{"--require-hashes", "-r", "requirements-dev.txt"}]
+    assert "-c requirements.txt" in (ROOT / "requirements-dev.in").read_text().splitlines()
+    run, development = pins("requirements.txt"), pins("requirements-dev.txt")
+    assert {"flask", "sqlalchemy", "psycopg"} <= run.keys()
+    assert {n: development[n] for n in development.keys() & run.keys()} == {
+        n: run[n] for n in development.keys() & run.keys()
+    }
+    assert all("--hash=sha256:" in pin for pin in (run | development).values())
+
+
+def test_a_house_that_stands_is_left_alone_by_the_composed_start(compose: dict[str, Any]) -> None:
+    assert compose["services"]["init"]["command"] == ["init", "--if-absent"]
+    command = cli.commands[compose["services"]["init"]["command"][0]]
+    assert "--if-absent" in {name for each in command.params for name in each.opts}
+    assert compose["services"]["notary"]["command"] == ["serve"]
+    assert "serve" in cli.commands
+
+
+def test_every_setting_that_is_composed_is_one(compose: dict[str, Any]) -> None:
+    known = {name for name, _, _ in describe()}
+    (built_in,) = arguments_of("ENV", final_stage())
+    given = set(re.findall(r"\b(NOTARY_[A-Z_]+)=", built_in))
+    for name in ("bucket", "init", "notary"):
+        given |= {
+            each for each in compose["services"][name]["environment"] if each.startswith("NOTARY_")
+        }
+    assert given <= known
+    assert "NOTARY_HOST=0.0.0.0" in built_in
+    # The address it listens on in there is nobody's: links need another.
+    assert REQUIRED.match(compose["services"]["notary"]["environment"]["NOTARY_PUBLIC_URL"])
 
 
 def test_image_holds_no_secret() -> None:

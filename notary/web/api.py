@@ -13,7 +13,8 @@ from certs.wording import LANGS, Lang
 from notary import access
 from notary.access import Act
 from notary.batch import MAX_ROW_BYTES
-from notary.digest import encode_digest_field
+from notary.declaration import parse_label
+from notary.digest import SHA256, encode_digest_field, parse_digests
 from notary.errors import Conflict, MalformedInput, Rejected
 from notary.intake import object_key
 from notary.model import Case, Deposit, EventKind, Principal, check_label, uuid7
@@ -23,8 +24,12 @@ from notary.web import auth, paging, present, uploads
 from notary.web.auth import office
 from notary.web.openapi import (
     BYTES,
+    DIGEST_FIELD,
+    HEX64,
+    IDEMPOTENCY_KEY,
     LABEL,
     PAGE,
+    SWITCH,
     TEXT,
     UUID,
     answer,
@@ -84,15 +89,19 @@ def language() -> Lang:
             {"type": "string", "enum": ["document"]},
             "also timestamp the original itself",
         ),
-        query("allow_empty", {"type": "string", "enum": ["1"]}, "an empty file is meant"),
+        query("allow_empty", SWITCH, "1: an empty file is meant"),
         query("previous", UUID, "deposit that this one follows"),
         query("derivative_of", UUID, "deposit that this one was made from"),
         query("replaces", UUID, "deposit that this one replaces"),
         query("redaction_of", UUID, "deposit that this one is a redaction of"),
-        header("Idempotency-Key", "makes retrying safe"),
+        IDEMPOTENCY_KEY,
         header("Content-Disposition", "the file name (RFC 6266), for a raw body"),
-        header("Repr-Digest", "digest of the file (RFC 9530), compared before registering"),
-        header("Content-Digest", "the same"),
+        header(
+            "Repr-Digest",
+            "digest of the body (RFC 9530), compared before registering",
+            DIGEST_FIELD,
+        ),
+        header("Content-Digest", "the same", DIGEST_FIELD),
     ],
     body={
         "required": True,
@@ -115,11 +124,12 @@ def register_deposit() -> Response:
 @describe(
     "List deposits in ledger order",
     answers={200: answer("a page", page_of("DepositSummary"))},
-    problems=(404,),
+    problems=(404, 409),
     parameters=[
         *PAGE,
         query("case", LABEL, "number or id of a case"),
-        query("sha256", {"type": "string", "pattern": "^[0-9a-f]{64}$"}, "digest"),
+        query("court", LABEL, "court, where several have the number"),
+        query("sha256", HEX64, "digest"),
         query("client_reference", LABEL, "your reference"),
     ],
 )
@@ -133,8 +143,8 @@ def list_deposits() -> Response:
     found = office().register.deposits(
         case_id=None if case is None else case.id,
         account_id=by.account_id if reach is access.Reach.OWN_DEPOSITS else None,
-        sha256=request.args.get("sha256"),
-        client_reference=request.args.get("client_reference"),
+        sha256=_sha256_asked(),
+        client_reference=_label_asked("client_reference"),
         after=paging.after_index(),
         limit=wanted + 1,
     )
@@ -403,10 +413,10 @@ def add_party(case_id: str) -> Response:
     by = auth.principal()
     access.check(by, Act.ADD_PARTY)
     case = known_case(by, case_id, Act.ADD_PARTY)
-    name = uploads.read_json(request).get("account")
-    if not isinstance(name, str):
-        raise MalformedInput("account must be the name of an account", code="json_malformed")
-    make_party(by, case, name)
+    body = uploads.read_json(request)
+    if body.keys() != {"account"} or not isinstance(body["account"], str):
+        raise MalformedInput("a party is the name of an account", code="json_malformed")
+    make_party(by, case, body["account"])
     return Response(status=204)
 
 
@@ -433,15 +443,25 @@ def known_case(by: Principal, case_id: str, act: Act) -> Case:
 
 
 def _case_asked(by: Principal) -> Case | None:
-    given = request.args.get("case")
+    given, court = _label_asked("case"), _label_asked("court")
     if given is None:
         return None
     reach = access.check(by, Act.READ_CASE)
     return office().register.find_case(
         given,
-        request.args.get("court"),
+        court,
         party=None if reach is access.Reach.ALL else by.account_id,
     )
+
+
+def _label_asked(name: str) -> str | None:
+    given = request.args.get(name)
+    return None if given is None else parse_label(given, name)
+
+
+def _sha256_asked() -> str | None:
+    given = request.args.get("sha256")
+    return None if given is None else parse_digests({SHA256: given})[SHA256]
 
 
 def _known(by: Principal, deposit_id: str, act: Act) -> Deposit:

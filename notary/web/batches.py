@@ -9,12 +9,22 @@ from flask import Response, json, request
 
 from notary import access
 from notary.batch import MAX_ROW_BYTES, Totals
-from notary.digest import SHA256, Digester, check_declared
+from notary.declaration import parse_switch
+from notary.digest import EMPTY_SHA256, SHA256, Digester, check_declared
 from notary.errors import MalformedInput, Rejected
 from notary.ledger import TreeHead
 from notary.web import auth, uploads
 from notary.web.auth import office
-from notary.web.openapi import UUID, answer, describe, header, query
+from notary.web.openapi import (
+    DIGEST_FIELD,
+    IDEMPOTENCY_KEY,
+    SWITCH,
+    UUID,
+    answer,
+    describe,
+    header,
+    query,
+)
 
 bp = APIBlueprint("batches", __name__, url_prefix="/v1", enable_openapi=False)
 
@@ -27,6 +37,7 @@ _LINES = {
 }
 _ROWS = {
     "type": "string",
+    "example": f'{{"size": 0, "digests": {{"sha-256": "{EMPTY_SHA256}"}}}}\n{{"end": 1}}\n',
     "description": 'one DigestDeposit a line; a closing line {"end": n} is needed where '
     "neither Content-Length nor a digest marks the end",
 }
@@ -78,12 +89,16 @@ class _Body:
     "Register many digests at once, in order",
     answers={
         201: answer("entered; row by row", _LINES, media=NDJSON, headers=("Location",)),
+        200: answer(
+            "the same batch had been entered before", _LINES, media=NDJSON, headers=("Location",)
+        ),
     },
     problems=(409, 411, 413, 415, 422),
     parameters=[
-        query("atomic", {"type": "string", "enum": ["1"]}, "all rows or none"),
-        header("Idempotency-Key", "makes retrying safe"),
-        header("Repr-Digest", "digest of the body (RFC 9530)"),
+        query("atomic", SWITCH, "1: all rows or none"),
+        IDEMPOTENCY_KEY,
+        header("Repr-Digest", "digest of the body (RFC 9530)", DIGEST_FIELD),
+        header("Content-Digest", "the same", DIGEST_FIELD),
     ],
     body={"required": True, "content": {NDJSON: {"schema": _ROWS}}},
 )
@@ -95,14 +110,14 @@ def post_batch() -> Response:
             f"content type {request.mimetype!r:.60}: send {NDJSON}", code="unsupported_media_type"
         )
     body = _Body()
-    totals, head = office().batches.receive(
+    done = office().batches.receive(
         body.lines(),
         by=by,
         key=uploads.idempotency_key(request),
-        atomic=request.args.get("atomic") == "1",
+        atomic=parse_switch(request.args.get("atomic"), "atomic"),
         check_end=body.check_end,
     )
-    return _answer(totals, head, 201)
+    return _answer(done.outcome, done.appended.head, 201 if done.fresh else 200)
 
 
 @bp.get("/batches/<batch_id>")

@@ -33,6 +33,7 @@ LABEL = {
     "maxLength": 500,
     "pattern": r"^[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]*$",
 }
+SWITCH = {"type": "string", "enum": ["0", "1"]}
 INDEX = {"type": "integer", "minimum": 0, "maximum": 9007199254740991}
 BASE64 = {"type": "string", "contentEncoding": "base64"}
 DIGESTS = {
@@ -168,9 +169,11 @@ SCHEMAS: dict[str, dict[str, Any]] = {
             "client_reference": LABEL,
             "provenance": {"type": "string", "contentMediaType": "application/json"},
             "timestamp": {"type": "string", "enum": ["document"]},
-            "allow_empty": {"type": "string", "enum": ["0", "1"]},
+            "allow_empty": SWITCH,
+            **LINKS["properties"],
         },
         "required": ["file"],
+        "additionalProperties": False,
     },
     "Case": _object({"id": UUID, "court": TEXT, "number": TEXT, "title": TEXT, "opened_at": TIME}),
     "NewCase": _object({"court": LABEL, "number": LABEL, "title": LABEL}),
@@ -304,11 +307,11 @@ SCHEMAS: dict[str, dict[str, Any]] = {
     "VerifyForm": {
         "type": "object",
         "properties": {
-            "certificate": {"type": "string", "format": "binary"},
+            "certificate": {"type": "string", "format": "binary", "minLength": 1},
             "file": {"type": "string", "format": "binary"},
-            "lang": {"type": "string", "enum": ["en", "zh"]},
         },
         "required": ["certificate"],
+        "additionalProperties": False,
     },
     "LogHealth": _object(
         {
@@ -350,6 +353,16 @@ def header(name: str, text: str, schema: dict[str, Any] | None = None) -> dict[s
     }
 
 
+IDEMPOTENCY_KEY = header(
+    "Idempotency-Key",
+    "makes retrying safe",
+    {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+)
+DIGEST_FIELD = {
+    "type": "string",
+    "pattern": "^[a-z0-9*][a-z0-9_.*-]*=:[A-Za-z0-9+/]*={0,2}:"
+    "(, *[a-z0-9*][a-z0-9_.*-]*=:[A-Za-z0-9+/]*={0,2}:)*$",
+}
 PAGE = [
     query("after", TEXT, "cursor: `next` of the page before"),
     query("limit", {"type": "integer", "minimum": 1, "maximum": 200}, "items, default 50"),

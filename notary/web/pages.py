@@ -19,6 +19,8 @@ __all__ = ["ROOMS", "bp", "problem_page", "wants_page"]
 ROOMS = (pages_accounts, pages_cases, pages_entry, pages_verify)
 """Named so that their views are hung on `bp` before it is hung on the application."""
 
+_ORDER = ("v1", "batches", "verification", "log", "people", "status")
+
 
 @bp.get("/")
 def index() -> Response:
@@ -34,4 +36,9 @@ def docs() -> Response:
         for method, operation in methods.items():
             section = sections.setdefault(operation["tags"][0], [])
             section.append({"method": method.upper(), "path": path, **operation})
-    return render("docs.html", sections=sections, problems=TITLES)
+    ordered = {tag: sections[tag] for tag in sorted(sections, key=_place)}
+    return render("docs.html", sections=ordered, problems=TITLES)
+
+
+def _place(tag: str) -> tuple[int, str]:
+    return (_ORDER.index(tag) if tag in _ORDER else len(_ORDER), tag)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from flask import Response, request
-from werkzeug.wrappers import Response as AnyResponse
 
 from notary import access
 from notary.access import TABLE, Act
@@ -42,7 +41,6 @@ def create_account() -> Response:
         kind="link",
         account=account,
         secret=f"{office().settings.base_url}/sign-in/{secret}",
-        switch=None,
     )
 
 
@@ -90,7 +88,7 @@ def _account(by: Principal, account_id: str, refused: Rejected | None = None) ->
 
 
 @bp.post("/accounts/<account_id>/role")
-def change_role(account_id: str) -> AnyResponse:
+def change_role(account_id: str) -> Response:
     by = _manager()
     found = office().accounts.get(account_id)
     try:
@@ -101,7 +99,7 @@ def change_role(account_id: str) -> AnyResponse:
 
 
 @bp.post("/accounts/<account_id>/disable")
-def disable_account(account_id: str) -> AnyResponse:
+def disable_account(account_id: str) -> Response:
     by = _manager()
     office().people.disable(by.name, office().accounts.get(account_id))
     return go(link("pages.account", account_id=account_id))
@@ -122,9 +120,7 @@ def make_key(account_id: str) -> Response:
         )
     except Rejected as refused:
         return _account(by, account_id, refused)
-    return render(
-        "secret.html", 201, kind="key", account=found, key=key, secret=secret, switch=None
-    )
+    return render("secret.html", 201, kind="key", account=found, key=key, secret=secret)
 
 
 def _days(text: str) -> int:
@@ -134,7 +130,7 @@ def _days(text: str) -> int:
 
 
 @bp.post("/accounts/<account_id>/keys/<key_id>/revoke")
-def revoke_key(account_id: str, key_id: str) -> AnyResponse:
+def revoke_key(account_id: str, key_id: str) -> Response:
     by = person()
     people.owner_or_manager(account_id)
     key = office().accounts.key(key_id)

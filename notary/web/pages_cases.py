@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from flask import Response, request, url_for
-from werkzeug.wrappers import Response as AnyResponse
 
 from notary import access
 from notary.access import Act, Reach
@@ -33,7 +32,7 @@ PROVENANCE_TEXTS = tuple(
 
 
 @bp.get("/cases")
-def cases() -> AnyResponse:
+def cases() -> Response:
     by = person()
     reach = access.check(by, Act.READ_CASE)
     number = request.args.get("number", "").strip()
@@ -46,7 +45,7 @@ def cases() -> AnyResponse:
 
 
 @bp.post("/cases")
-def open_case() -> AnyResponse:
+def open_case() -> Response:
     by = person()
     access.check(by, Act.OPEN_CASE)
     given = {name: request.form.get(name, "") for name in ("court", "number", "title")}
@@ -129,7 +128,7 @@ def _limits(by: Principal) -> dict[str, Any]:
 
 
 @bp.post("/cases/<case_id>/parties")
-def add_party(case_id: str) -> AnyResponse:
+def add_party(case_id: str) -> Response:
     by = person()
     found = api.known_case(by, case_id, Act.ADD_PARTY)
     account = request.form.get("account", "").strip()
@@ -144,7 +143,7 @@ def add_party(case_id: str) -> AnyResponse:
 
 
 @bp.post("/cases/<case_id>/deposits")
-def hand_in(case_id: str) -> AnyResponse:
+def hand_in(case_id: str) -> Response:
     """A plain form gets to the exhibit's page; the script that shows progress asks for the
     address only, so that it opens the page, and is recorded as opening it, once."""
     by = person(streamed_form=True)
@@ -185,7 +184,7 @@ def deposit(deposit_id: str) -> Response:
     )
 
 
-_DOWNLOADS: tuple[tuple[str, str, dict[str, str]], ...] = (
+_DOWNLOADS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("pdf_en", "certificate_pdf", {"lang": "en"}),
     ("pdf_zh", "certificate_pdf", {"lang": "zh"}),
     ("json", "certificate_json", {}),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from flask import Response, request
-from werkzeug.wrappers import Response as AnyResponse
 
 from notary.access import Act
 from notary.accounts import MAX_PASSWORD_CHARS, MIN_PASSWORD_CHARS, Account
@@ -28,7 +27,7 @@ BY_PASSWORD, BY_LINK = "password", "link"
 
 
 @bp.get("/sign-in")
-def sign_in_page() -> AnyResponse:
+def sign_in_page() -> Response:
     session = auth.session()
     if session is not None:
         return go(_start(session.principal))
@@ -36,7 +35,7 @@ def sign_in_page() -> AnyResponse:
 
 
 @bp.post("/sign-in")
-def sign_in() -> AnyResponse:
+def sign_in() -> Response:
     check_same_origin()
     name, back = request.form.get("name", ""), local_address(request.form.get("next"))
     try:
@@ -69,13 +68,13 @@ def sign_in_link_page(secret: str) -> Response:
 
 
 @bp.post("/sign-in/<secret>")
-def sign_in_by_link(secret: str) -> AnyResponse:
+def sign_in_by_link(secret: str) -> Response:
     check_same_origin()
     account = office().accounts.spend_link(secret, office().clock.now())
     return _enter(account, by=BY_LINK, then=link("pages.password_page"))
 
 
-def _enter(account: Account, *, by: str, then: str | None) -> AnyResponse:
+def _enter(account: Account, *, by: str, then: str | None) -> Response:
     _end_session()
     secret = office().people.sign_in(account, by=by)
     who = Principal(
@@ -101,7 +100,7 @@ def _start(by: Principal) -> str:
 
 
 @bp.post("/sign-out")
-def sign_out() -> AnyResponse:
+def sign_out() -> Response:
     if auth.session() is not None:
         auth.check_csrf(request.form.get(auth.CSRF_FIELD))
         _end_session()
@@ -125,7 +124,7 @@ def password_page() -> Response:
 
 
 @bp.post("/password")
-def set_password() -> AnyResponse:
+def set_password() -> Response:
     by = person()
     account = office().accounts.get(by.account_id)
     try:

@@ -6,8 +6,7 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from apiflask import APIBlueprint
-from flask import Response, g, redirect, render_template, request, url_for
-from werkzeug.wrappers import Response as AnyResponse
+from flask import Response, g, render_template, request, url_for
 
 from certs.wording import LANGS, Lang
 from notary.access import TABLE, Act
@@ -65,15 +64,16 @@ def may(by: Principal | None, act: Act) -> bool:
 
 
 def render(template: str, status: int = 200, **context: Any) -> Response:
-    """`by` and `switch` (the address of this page in the other language, None for what cannot be
-    shown again) come by themselves unless given."""
+    """`by` comes by itself unless given. What answers a POST gives as `switch` the address where
+    the same can be read in the other language; nothing, where it is shown this once."""
     lang = language()
     spoken = words.load_words(lang)
     if "by" not in context:
         session = auth.session()
         context["by"] = None if session is None else session.principal
         context["csrf"] = None if session is None else session.csrf
-    context.setdefault("switch", _same_page(words.other(lang)))
+    if request.method in ("GET", "HEAD"):
+        context["switch"] = _same_page(words.other(lang))
     by = context["by"]
     page = render_template(
         template,
@@ -104,16 +104,14 @@ def render(template: str, status: int = 200, **context: Any) -> Response:
     return response
 
 
-def _same_page(lang: Lang) -> str | None:
-    if request.method not in ("GET", "HEAD"):
-        return None
+def _same_page(lang: Lang) -> str:
     asked = [(name, value) for name, value in request.args.items(multi=True) if name != "lang"]
     return f"{request.path}?{urlencode([*asked, ('lang', lang)])}"
 
 
-def go(address: str) -> AnyResponse:
-    """After a POST: the page that shows what came of it."""
-    return redirect(address, 303)
+def go(address: str) -> Response:
+    """After a POST: to the page that shows what came of it."""
+    return Response(status=303, headers={"Location": address})
 
 
 def said(error: NotaryError) -> problems.Problem:
@@ -121,11 +119,11 @@ def said(error: NotaryError) -> problems.Problem:
     return problems.problem_of(error)
 
 
-def problem_page(problem: problems.Problem) -> AnyResponse:
+def problem_page(problem: problems.Problem) -> Response:
     """Who has to sign in first is led there and back; everybody else reads what happened."""
     if problem.status == 401 and request.method == "GET" and request.path != "/sign-in":
         back = request.full_path.rstrip("?")
-        return redirect(link("pages.sign_in_page", next=back), 302)
+        return go(link("pages.sign_in_page", next=back))
     quiet: dict[str, Any] = {}
     if problem.status >= 500:
         quiet = {"by": None, "csrf": None}  # whatever fails now may be what sessions are kept in

@@ -36,7 +36,8 @@ def post_account() -> Response:
     body = uploads.read_json(request)
     if body.keys() != {"name", "role"} or not isinstance(body["name"], str):
         raise MalformedInput("an account has name and role", code="json_malformed")
-    account, secret = office().people.create_account(by.name, body["name"], parse_role(body["role"]))
+    role = parse_role(body["role"])
+    account, secret = office().people.create_account(by.name, body["name"], role)
     return as_json(
         {
             "account": present.account(account),
@@ -110,7 +111,7 @@ def post_key(account_id: str) -> Response:
         not body.keys() <= {"label", "scopes", "days"}
         or not isinstance(label, str)
         or not (
-            scopes is None
+            "scopes" not in body
             or (isinstance(scopes, list) and scopes and all(isinstance(s, str) for s in scopes))
         )
         or not isinstance(days, int)

@@ -33,6 +33,7 @@ from notary.declaration import (
     parse_link,
     parse_media_type,
     parse_object,
+    parse_switch,
     parse_timestamp,
 )
 from notary.digest import SHA256, Digester, check_declared, parse_digest_field
@@ -104,6 +105,10 @@ def idempotency_key(request: Request) -> str | None:
     return key
 
 
+def _allow_empty(request: Request) -> bool:
+    return parse_switch(request.args.get("allow_empty"), "allow_empty")
+
+
 def body_ends(request: Request, declared: Declared) -> bool:
     """The body's end can be told: by its length or by a digest of it."""
     return request.content_length is not None or bool(declared.digests)
@@ -123,11 +128,11 @@ def _raw(request: Request, by: Principal, declared: Declared, disposition: str |
         size=request.content_length,
     )
     intake = auth.office().intake
-    admission = intake.admit(by, declared)
-    with intake.receive(admission) as reception:
+    allow_empty = _allow_empty(request)
+    with intake.receive(intake.admit(by, declared)) as reception:
         for chunk in _chunks(request.stream):
             reception.write(chunk)
-        return reception.register(declared, allow_empty=request.args.get("allow_empty") == "1")
+        return reception.register(declared, allow_empty=allow_empty)
 
 
 def _digests(request: Request, by: Principal, declared: Declared) -> Receipt:
@@ -146,7 +151,7 @@ class _FormUpload:
 
     def __init__(self, request: Request, by: Principal, declared: Declared) -> None:
         self.by, self.declared = by, declared
-        self.allow_empty = request.args.get("allow_empty") == "1"
+        self.allow_empty = _allow_empty(request)
         self.reception: Reception | None = None
         self._field: str | None = None
         self._value = b""
@@ -207,7 +212,7 @@ class _FormUpload:
         elif name == "timestamp":
             self.declared = replace(self.declared, document_timestamp=parse_timestamp(value))
         elif name == "allow_empty":
-            self.allow_empty = value == "1"
+            self.allow_empty = parse_switch(value, name)
         elif name in LINKS:
             links = {**self.declared.links, name: parse_link(value)}
             self.declared = replace(self.declared, links=links)

@@ -10,7 +10,7 @@ from flask import Request, Response, request
 
 from certs.container import read_container
 from certs.errors import CertificateMalformed
-from notary.declaration import parse_object
+from notary.declaration import parse_object, parse_size
 from notary.digest import Digester, parse_digests
 from notary.errors import MalformedInput, TooLarge
 from notary.report import report_object
@@ -61,9 +61,9 @@ def _json(request: Request) -> Report:
         )
     document = None
     if digests is not None or size is not None:
-        if not isinstance(digests, dict) or not isinstance(size, int) or size < 0:
+        if not isinstance(digests, dict):
             raise MalformedInput("digests and size belong together", code="digests_malformed")
-        document = Document(digests=parse_digests(digests), size=size)
+        document = Document(digests=parse_digests(digests), size=parse_size(size))
     return verify(certificate.encode("utf-8"), document, office().trust)
 
 

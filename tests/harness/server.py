@@ -57,16 +57,18 @@ class Service:
         }
 
     def cli(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Runs `notary …` in this house."""
-        return subprocess.run(
+        """Runs `notary …` in this house. Shows what it complained of where it failed."""
+        done = subprocess.run(
             [sys.executable, "-m", "notary.cli.main", *arguments],
             env=self.environment,
             cwd=REPOSITORY,
             capture_output=True,
             text=True,
-            check=check,
-            timeout=120,
+            check=False,
+            timeout=600,
         )
+        assert done.returncode == 0 or not check, done.stdout + done.stderr
+        return done
 
     def init(self) -> None:
         found = re.search(r"/sign-in/\S+", self.cli("init").stdout)
