@@ -20,7 +20,7 @@ from notary.access import TABLE, Act
 from notary.clock import parse_rfc3339, rfc3339
 from notary.errors import Conflict, MalformedInput, NotFound, Unauthenticated
 from notary.model import Principal, Role, check_label
-from storage.database import METADATA, Database
+from storage.database import METADATA, Database, Prepared
 
 MIN_PASSWORD_CHARS = 12
 MAX_PASSWORD_CHARS = 200
@@ -125,23 +125,23 @@ class Accounts:
         if match is None:
             raise refused
         key_id, secret = match.groups()
-        with self._database.reading() as connection:
-            row = connection.execute(_KEY_AND_ACCOUNT, {"key": key_id}).first()
+        row = self._database.first(_KEY_AND_ACCOUNT, key=key_id)
+        if row is None:
+            raise refused
+        account_id, secret_hash, scopes, expires_at, revoked_at, name, role, disabled_at = row
         if (
-            row is None
-            or not hmac.compare_digest(row.secret_hash, hash_secret(secret))
-            or row.revoked_at is not None
-            or row.disabled_at is not None
-            or row.expires_at <= rfc3339(now)
+            not hmac.compare_digest(secret_hash, hash_secret(secret))
+            or revoked_at is not None
+            or disabled_at is not None
+            or expires_at <= rfc3339(now)
         ):
             raise refused
-        scopes = None if row.scopes is None else frozenset(row.scopes.split())
         return Principal(
-            account_id=row.account_id,
-            name=row.name,
-            role=Role(row.role),
+            account_id=account_id,
+            name=name,
+            role=Role(role),
             authenticated_by="api-key",
-            scopes=scopes,
+            scopes=None if scopes is None else frozenset(scopes.split()),
         )
 
     def by_session(self, secret: str, now: datetime) -> Session:
@@ -360,7 +360,7 @@ def check_scopes(scopes: Sequence[str] | None, role: Role) -> tuple[str, ...] | 
     return tuple(dict.fromkeys(scopes))
 
 
-_KEY_AND_ACCOUNT = (
+_KEY_AND_ACCOUNT = Prepared(
     sa.select(
         API_KEY.c.account_id,
         API_KEY.c.secret_hash,

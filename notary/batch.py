@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -72,6 +72,13 @@ under `statement`, its number in the batch under `batch_row`. A refused one has 
 and `problem`, a (code, detail)."""
 
 
+class Problem(NamedTuple):
+    """Why a row was refused."""
+
+    code: str
+    detail: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Totals:
     """What became of a batch."""
@@ -98,16 +105,17 @@ class _Spool:
         """Raises StoreUnavailable where there is no room for temporary files."""
         try:
             # marshal: plain values of our own, written and read by this very process only.
-            marshal.dump(rows, self._file)
+            packed = marshal.dumps(rows)
+            self._file.write(len(packed).to_bytes(8, "big") + packed)
             self._file.flush()
         except OSError as exc:
             raise StoreUnavailable(f"temporary file for a batch: {exc.strerror}") from exc
 
     def chunks(self) -> Iterator[list[Row]]:
-        end = self._file.tell()
         self._file.seek(0)
-        while self._file.tell() < end:
-            yield marshal.load(self._file)  # noqa: S302  # our own unnamed file
+        while length := self._file.read(8):
+            packed = self._file.read(int.from_bytes(length, "big"))
+            yield marshal.loads(packed)  # noqa: S302  # our own unnamed file
 
     def close(self) -> None:
         with contextlib.suppress(OSError):  # what could not be written is not wanted any more
@@ -118,6 +126,7 @@ class _BatchWork:
     """The work of a whole batch under the ledger's lock. It gets a transaction to itself."""
 
     alone = True
+    asks = True
 
     def __init__(
         self,
@@ -164,7 +173,7 @@ class _BatchWork:
                 row["registered_at"] = registered_at
                 row["batch_id"] = self._totals.id
             growing.append(statements)
-            connection.execute(register.INSERT_DEPOSIT, fresh)
+            register.INSERT_DEPOSIT.run_many(connection, fresh)
         return self._finish(connection, first, growing.size, at)
 
     def _sift(
@@ -252,13 +261,13 @@ class _BatchWork:
             )
         )
         if self._key is not None:
-            register.insert_settled(
+            register.INSERT_SETTLED.run(
                 connection,
                 account_id=self._by.account_id,
                 key=self._key,
                 fingerprint=self._print,
                 outcome_id=totals.id,
-                at=at,
+                at=rfc3339(at),
             )
         return totals
 
@@ -383,7 +392,7 @@ class _Builder:
 
     def build(self, lines: list[tuple[int, bytes]]) -> list[Row]:
         now = self._intake.clock.now()
-        parsed: list[tuple[int, Declared | tuple[str, str]]] = []
+        parsed: list[tuple[int, tuple[Declared, Case | None] | Problem]] = []
         wanted: Counter[str] = Counter()
         for number, line in lines:
             try:
@@ -391,19 +400,19 @@ class _Builder:
                 case = self._case(declared)
                 if case is not None and declared.exhibit is None:
                     wanted[case.id] += 1
-                parsed.append((number, declared))
+                parsed.append((number, (declared, case)))
             except Rejected as exc:
-                parsed.append((number, (exc.code, str(exc))))
+                parsed.append((number, Problem(exc.code, str(exc))))
         numbers = {
             case_id: self._intake.register.reserve_exhibits(case_id, count)
             for case_id, count in wanted.items()
         }
         rows = []
         for number, found in parsed:
-            if isinstance(found, Declared):
-                rows.append(self._row(number, found, now, numbers))
+            if isinstance(found, Problem):
+                rows.append({"batch_row": number, "problem": tuple(found)})
             else:
-                rows.append({"batch_row": number, "problem": found})
+                rows.append(self._row(number, *found, now, numbers))
         return rows
 
     def _declared(self, line: bytes) -> Declared:
@@ -429,11 +438,17 @@ class _Builder:
             self._cases[place] = found
         return found
 
-    def _row(self, number: int, declared: Declared, now: datetime, numbers: dict[str, int]) -> Row:
+    def _row(
+        self,
+        number: int,
+        declared: Declared,
+        case: Case | None,
+        now: datetime,
+        numbers: dict[str, int],
+    ) -> Row:
         intake, by = self._intake, self._by
         randomness = intake.randomness(10 + 16 + 5 * SALT_BYTES)
         id_ = uuid7(now, randomness[:10])
-        case = self._case(declared)
         exhibit = declared.exhibit
         if case is not None and exhibit is None:
             exhibit = str(numbers[case.id])

@@ -12,7 +12,7 @@ from notary.clock import Clock
 from notary.ledger import Growing
 from notary.model import CustodyEvent, EventKind, uuid7
 from notary.record import CUSTODY, SALT_BYTES, Record, build_record
-from notary.register import insert_event
+from notary.register import INSERT_EVENT, event_row
 from notary.sequencer import Sequencer
 from notary.statement import CUSTODY_TYPE, StatementSigner
 
@@ -24,6 +24,7 @@ class _Event:
     """The work of one event."""
 
     alone = False
+    asks = False
 
     def __init__(
         self,
@@ -62,7 +63,7 @@ class _Event:
             disclosures=self._record.disclosures,
         )
         growing.append([self._statement])
-        insert_event(connection, event)
+        growing.insert(INSERT_EVENT, event_row(event))
         return event
 
 

@@ -20,7 +20,7 @@ def rfc3339(moment: datetime) -> str:
     """`2026-11-24T14:03:05.123456Z`, always with six digits, so that text sorts as time."""
     if moment.tzinfo is None:
         raise ValueError(f"naive datetime {moment!r}: times here carry their zone")
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")[:-6] + "Z"
 
 
 def parse_rfc3339(text: str) -> datetime:

@@ -6,6 +6,7 @@ The same members in the query, in a form, in a JSON body and in a row of a batch
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -24,10 +25,22 @@ _MEMBERS = frozenset(
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 
 
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text:.20} is no number of JSON")
+    return number
+
+
+_DECODER = json.JSONDecoder(parse_float=_finite, parse_constant=_finite)
+
+
 def parse_object(raw: bytes) -> dict[str, Any]:
     try:
-        value = json.loads(raw)
-        json.dumps(value, allow_nan=False, ensure_ascii=False).encode("utf-8")
+        text = raw.decode("utf-8-sig")
+        value = _DECODER.decode(text)
+        if "\\u" in text:  # only an escape can stand for a lone surrogate
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError) as exc:
         raise MalformedInput(f"not JSON: {exc}", code="json_malformed") from exc
     if not isinstance(value, dict):

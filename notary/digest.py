@@ -23,6 +23,7 @@ SIZES = {SHA256: 32, SM3: 32, SHA512: 64}
 
 EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
 _HASHLIB = {SHA256: "sha256", SM3: "sm3", SHA512: "sha512"}
+_HEX = re.compile(r"[0-9a-f]+")
 _FIELD = re.compile(r"\s*([a-z0-9*][a-z0-9_.*-]*)=:([A-Za-z0-9+/]*={0,2}):\s*")
 
 
@@ -104,7 +105,7 @@ def parse_digests(given: Mapping[str, object]) -> dict[str, str]:
                 f"unknown digest algorithm {name!r}; known: {', '.join(SIZES)}",
                 code="digests_malformed",
             )
-        if not isinstance(value, str) or not re.fullmatch(rf"[0-9a-f]{{{size * 2}}}", value):
+        if not isinstance(value, str) or len(value) != size * 2 or not _HEX.fullmatch(value):
             raise MalformedInput(
                 f"digest {name} must be {size * 2} lower-case hex digits, got {value!r:.80}",
                 code="digests_malformed",

@@ -18,9 +18,9 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from notary.clock import rfc3339
-from notary.errors import Corrupt, Fork, Rollback
+from notary.errors import Corrupt, Fork, NotaryError, Rollback
 from notary.ledger import Ledger
-from notary.tlog.checkpoint import parse_checkpoint_text
+from notary.tlog.checkpoint import Checkpoint, parse_checkpoint_text
 from notary.tlog.note import VerifierKey, open_note, parse_note
 from storage.database import METADATA, Database
 from storage.durable import sync_directory, write_file
@@ -106,17 +106,25 @@ def publish(folder: Path, ledger: Ledger) -> None:
     sync_directory(str(folder))
 
 
+def open_checkpoint(note_bytes: bytes, keys: Sequence[VerifierKey], *, name: str) -> Checkpoint:
+    """A checkpoint that we signed ourselves and kept. Raises Corrupt: what else could it be?"""
+    try:
+        note = parse_note(note_bytes)
+        open_note(note, keys)
+        return parse_checkpoint_text(note.text)
+    except NotaryError as exc:
+        raise Corrupt(f"{name} is not a checkpoint of this log: {exc}", name=name) from exc
+
+
 def check_published(folder: Path, ledger: Ledger, keys: Sequence[VerifierKey]) -> None:
     """Raises Rollback when the database is older than what was shown outside, Fork when it has
-    another root at that size."""
+    another root at that size, Corrupt when what was shown is not a checkpoint of ours."""
     path = folder / PUBLISHED
     try:
         shown = path.read_bytes()
     except FileNotFoundError:
         return
-    note = parse_note(shown)
-    open_note(note, keys)
-    checkpoint = parse_checkpoint_text(note.text)
+    checkpoint = open_checkpoint(shown, keys, name=str(path))
     head = ledger.head()
     if checkpoint.size > head.size:
         raise Rollback(

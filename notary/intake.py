@@ -25,7 +25,7 @@ import filetype
 import sqlalchemy as sa
 
 from notary import access, register, stamps
-from notary.clock import Clock
+from notary.clock import Clock, rfc3339
 from notary.digest import EMPTY_SHA256, SHA256, Digester, check_declared
 from notary.errors import Conflict, MalformedInput, Rejected, TooLarge, Unreachable
 from notary.ledger import Growing, Ledger, TreeHead
@@ -126,6 +126,12 @@ class _Registration:
     ) -> None:
         self.deposit, self.statement = deposit, statement
         self._key, self._print, self._limit = key, print_, limit
+        self.asks = (
+            key is not None
+            or deposit.client_reference is not None
+            or deposit.exhibit is not None
+            or limit > 0
+        )
 
     def settled(self, connection: sa.Connection) -> Deposit | None:
         d = self.deposit
@@ -194,21 +200,26 @@ class _Registration:
     def enter(self, connection: sa.Connection, growing: Growing, at: datetime) -> Deposit:
         deposit = replace(self.deposit, index=growing.size, registered_at=at)
         growing.append([self.statement])
-        register.insert_deposit(connection, deposit)
+        growing.insert(register.INSERT_DEPOSIT, register.deposit_row(deposit))
         if deposit.stored:
-            register.add_stored_bytes(connection, deposit.account_id, deposit.size)
+            growing.insert(
+                register.ADD_STORED_BYTES,
+                {"account_id": deposit.account_id, "stored_bytes": deposit.size},
+            )
         if deposit.document_timestamp:
             stamps.insert_document_due(
                 connection, deposit_id=deposit.id, sha256=deposit.sha256, at=at
             )
         if self._key is not None:
-            register.insert_settled(
-                connection,
-                account_id=deposit.account_id,
-                key=self._key,
-                fingerprint=self._print,
-                outcome_id=deposit.id,
-                at=at,
+            growing.insert(
+                register.INSERT_SETTLED,
+                {
+                    "account_id": deposit.account_id,
+                    "key": self._key,
+                    "fingerprint": self._print,
+                    "outcome_id": deposit.id,
+                    "at": rfc3339(at),
+                },
             )
         return deposit
 

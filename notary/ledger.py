@@ -17,7 +17,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from notary.clock import parse_rfc3339, rfc3339
 from notary.errors import Corrupt, Fork, MalformedInput, NotFound
 from notary.tlog import merkle, tile
-from storage.database import METADATA, Database
+from storage.database import METADATA, Database, Prepared
 
 ENTRY = sa.Table(
     "entry",
@@ -42,6 +42,8 @@ TREE_HEAD = sa.Table(
     sa.Column("signed_at", sa.String(27), nullable=False),
 )
 _ONLY = 1
+MOST_WAITING = 1_000
+"""Entries that wait in memory at most before they are written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,31 +168,28 @@ class Ledger:
 
 def read_head(connection: sa.Connection, *, lock: bool = False) -> TreeHead:
     """With `lock`, the row is held until the transaction ends: writers of all nodes queue here."""
-    query = sa.select(TREE_HEAD).where(TREE_HEAD.c.id == _ONLY)
-    row = connection.execute(query.with_for_update() if lock else query).one()
-    return TreeHead(
-        size=row.size,
-        root=row.root,
-        checkpoint=row.checkpoint,
-        signed_at=parse_rfc3339(row.signed_at),
-    )
+    row = _LOCK_HEAD.first(connection) if lock else connection.execute(_HEAD).first()
+    assert row is not None
+    size, root, checkpoint, signed_at = row
+    return TreeHead(size=size, root=root, checkpoint=checkpoint, signed_at=parse_rfc3339(signed_at))
 
 
 def read_tile(connection: sa.Connection) -> tile.TileReader:
-    query = sa.select(TILE.c.hashes).where(
-        TILE.c.level == sa.bindparam("level"), TILE.c.n == sa.bindparam("n")
-    )
-
     def read(level: int, n: int) -> bytes:
-        found: bytes | None = connection.execute(query, {"level": level, "n": n}).scalar()
+        found: bytes | None = connection.execute(_TILE, {"level": level, "n": n}).scalar()
         return found or b""
 
     return read
 
 
 class Growing:
-    """Appends inside one transaction, which must hold the head's lock. Call `append` any number
-    of times, then `seal` once; then commit. A crash before the commit leaves the old tree."""
+    """Appends inside one transaction, which must hold the head's lock. Call `append` and `insert`
+    any number of times, then `seal` once; then commit. A crash before the commit leaves the old
+    tree.
+
+    What is entered waits in memory, so that a group of deposits costs as many statements as one:
+    `flush` before asking the database about what this very transaction entered.
+    """
 
     def __init__(
         self, connection: sa.Connection, head: TreeHead, edge: Mapping[tuple[int, int], bytes]
@@ -200,6 +199,8 @@ class Growing:
         self._head = head
         self._tiles: dict[tuple[int, int], bytes] = dict(edge)
         self._changed: set[tuple[int, int]] = set()
+        self._waiting: list[bytes] = []
+        self._rows: dict[Prepared, list[Mapping[str, object]]] = {}
         self.size = head.size
         self.root = head.root
 
@@ -210,20 +211,37 @@ class Growing:
         return found
 
     def append(self, statements: Sequence[bytes]) -> None:
-        if not statements:
+        """The next entries; `size` counts them at once."""
+        self._waiting.extend(statements)
+        self.size += len(statements)
+        if len(self._waiting) >= MOST_WAITING:
+            self.flush()
+
+    def insert(self, into: Prepared, row: Mapping[str, object]) -> None:
+        """A row that belongs to an entry, written with the others like it."""
+        self._rows.setdefault(into, []).append(row)
+
+    def flush(self) -> None:
+        """Writes all that waits."""
+        for into, rows in self._rows.items():
+            into.run_many(self._connection, rows)
+        self._rows = {}
+        if not self._waiting:
             return
-        self._connection.execute(
-            _INSERT_ENTRY,
-            [{"idx": i, "statement": s} for i, s in enumerate(statements, start=self.size)],
+        statements, self._waiting = self._waiting, []
+        before = self.size - len(statements)
+        _INSERT_ENTRY.run_many(
+            self._connection,
+            [{"idx": i, "statement": s} for i, s in enumerate(statements, start=before)],
         )
         leaves = [merkle.leaf_hash(statement) for statement in statements]
-        growth = tile.grow(self.size, leaves, self.read_tile, expected_root=self.root)
+        growth = tile.grow(before, leaves, self.read_tile, expected_root=self.root)
         self._tiles.update(growth.tiles)
         self._changed.update(growth.tiles)
-        self.size, self.root = growth.size, growth.root
-        self._flush_full()
+        self.root = growth.root
+        self._write_full()
 
-    def _flush_full(self) -> None:
+    def _write_full(self) -> None:
         # Full tiles never change again: write them now and forget them, so that a batch of a
         # million needs no more memory than its chunks.
         full = [k for k in self._changed if len(self._tiles[k]) == tile.TILE_WIDTH * 32]
@@ -233,22 +251,28 @@ class Growing:
                 del self._tiles[key]
 
     def _write(self, keys: Iterable[tuple[int, int]]) -> None:
-        rows = [{"level": k[0], "n": k[1], "hashes": self._tiles[k]} for k in keys]
-        if rows:
-            self._connection.execute(_UPSERT_TILE[self._connection.dialect.name], rows)
-        self._changed.difference_update((row["level"], row["n"]) for row in rows)
+        written = list(keys)
+        _UPSERT_TILE.run_many(
+            self._connection,
+            [{"level": k[0], "n": k[1], "hashes": self._tiles[k]} for k in written],
+        )
+        self._changed.difference_update(written)
 
     def seal(self, at: datetime, sign: SignHead) -> Appended:
         """Signs the new head and swaps it for the old one, by size. Raises Fork if another
         writer got there without the lock: its head and ours are both in the error."""
-        self._write(list(self._changed))
+        self.flush()
+        self._write(self._changed)
         note = sign(self.size, self.root, at)
-        swapped = self._connection.execute(
-            sa.update(TREE_HEAD)
-            .where(TREE_HEAD.c.id == _ONLY, TREE_HEAD.c.size == self._head.size)
-            .values(size=self.size, root=self.root, checkpoint=note, signed_at=rfc3339(at))
+        swapped = _SWAP_HEAD.run(
+            self._connection,
+            old_size=self._head.size,
+            new_size=self.size,
+            new_root=self.root,
+            new_checkpoint=note,
+            new_signed_at=rfc3339(at),
         )
-        if swapped.rowcount != 1:
+        if swapped != 1:
             theirs = read_head(self._connection)
             raise Fork(
                 f"the tree grew from {self._head.size} to {theirs.size} under our lock",
@@ -274,19 +298,33 @@ class Growing:
         return edge
 
 
-_INSERT_ENTRY = sa.insert(ENTRY)
-
-
-_SQLITE_TILE = sqlite.insert(TILE)
-_POSTGRES_TILE = postgresql.insert(TILE)
-_UPSERT_TILE: Mapping[str, sa.Executable] = {
-    "sqlite": _SQLITE_TILE.on_conflict_do_update(
-        index_elements=["level", "n"], set_={"hashes": _SQLITE_TILE.excluded.hashes}
-    ),
-    "postgresql": _POSTGRES_TILE.on_conflict_do_update(
-        index_elements=["level", "n"], set_={"hashes": _POSTGRES_TILE.excluded.hashes}
-    ),
-}
+_HEAD = sa.select(
+    TREE_HEAD.c.size, TREE_HEAD.c.root, TREE_HEAD.c.checkpoint, TREE_HEAD.c.signed_at
+).where(TREE_HEAD.c.id == _ONLY)
+_LOCK_HEAD = Prepared(_HEAD.with_for_update())
+_SWAP_HEAD = Prepared(
+    sa.update(TREE_HEAD)
+    .where(TREE_HEAD.c.id == _ONLY, TREE_HEAD.c.size == sa.bindparam("old_size"))
+    .values(
+        {name: sa.bindparam(f"new_{name}") for name in ("size", "root", "checkpoint", "signed_at")}
+    )
+)
+_TILE = sa.select(TILE.c.hashes).where(
+    TILE.c.level == sa.bindparam("level"), TILE.c.n == sa.bindparam("n")
+)
+_INSERT_ENTRY = Prepared(sa.insert(ENTRY).inline())
+_SQLITE_TILE = sqlite.insert(TILE).inline()
+_POSTGRES_TILE = postgresql.insert(TILE).inline()
+_UPSERT_TILE = Prepared(
+    {
+        "sqlite": _SQLITE_TILE.on_conflict_do_update(
+            index_elements=["level", "n"], set_={"hashes": _SQLITE_TILE.excluded.hashes}
+        ),
+        "postgresql": _POSTGRES_TILE.on_conflict_do_update(
+            index_elements=["level", "n"], set_={"hashes": _POSTGRES_TILE.excluded.hashes}
+        ),
+    }
+)
 
 
 def resign_head(connection: sa.Connection, head: TreeHead, at: datetime, sign: SignHead) -> None:

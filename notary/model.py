@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -13,6 +14,10 @@ MAX_NAME_BYTES = 1024
 """File names: file systems stop at 255 bytes; names from the web may be longer."""
 MAX_LABEL_CHARS = 500
 """Case numbers, titles, exhibit labels: long enough for any court, short enough to print."""
+
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 def uuid7(moment: datetime, randomness: bytes) -> str:
@@ -141,7 +146,7 @@ def check_label(text: str, *, what: str, limit: int = MAX_LABEL_CHARS) -> str:
         raise MalformedInput(
             f"{what} must have 1 to {limit} characters, got {len(label)}", code="label_malformed"
         )
-    if any(ord(c) < 32 or ord(c) == 127 or 0xD800 <= ord(c) <= 0xDFFF for c in label):
+    if _CONTROL.search(label) or _SURROGATE.search(label):
         raise MalformedInput(f"{what} contains control characters", code="label_malformed")
     return label
 
@@ -161,6 +166,6 @@ def check_name(name: str) -> str:
             f"file name must have 1 to {MAX_NAME_BYTES} bytes in UTF-8, got {length}",
             code="name_malformed",
         )
-    if any(ord(c) < 32 or ord(c) == 127 for c in name):
+    if _CONTROL.search(name):
         raise MalformedInput("file name contains control characters", code="name_malformed")
     return name

@@ -30,6 +30,7 @@ from notary.halt import Halt
 from notary.house import (
     check_published,
     insert_house,
+    open_checkpoint,
     publish,
     read_house,
     write_genesis,
@@ -48,7 +49,7 @@ from notary.stamps import Stamps
 from notary.statement import GENESIS_TYPE, StatementSigner
 from notary.tlog.checkpoint import Checkpoint
 from notary.tlog.cosignature import MLDSA44Signer
-from notary.tlog.note import Ed25519Signer, NoteSigner, open_note, parse_note, sign_note
+from notary.tlog.note import Ed25519Signer, NoteSigner, sign_note
 from notary.tlog.policy import parse_policy
 from notary.trust import Trust
 from notary.tsa import EmbeddedTransport, HttpAuthority, TimestampAuthority
@@ -247,9 +248,16 @@ class Office:
 
     def check_log(self) -> None:
         """The newest checkpoint is signed by our keys and is the root of the right edge. Raises
-        Corrupt, BadSignature."""
+        Corrupt."""
         head = self.ledger.check_right_edge()
-        open_note(parse_note(head.checkpoint), [signer.verifier for signer in self.signers])
+        verifiers = [signer.verifier for signer in self.signers]
+        said = open_checkpoint(head.checkpoint, verifiers, name="the newest checkpoint")
+        if (said.size, said.root) != (head.size, head.root):
+            raise Corrupt(
+                f"the newest checkpoint signs {said.root.hex()} at size {said.size}, the head is "
+                f"{head.root.hex()} at {head.size}",
+                name="tree_head",
+            )
 
     def publish(self) -> None:
         publish(self.settings.home, self.ledger)

@@ -28,6 +28,7 @@ EVIDENCE = "evidence-record/v1"
 CUSTODY = "custody-event/v1"
 SALT_BYTES = 32
 
+_URL_ALPHABET = bytes.maketrans(b"+/", b"-_")
 _encode = json.JSONEncoder(
     sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False
 ).encode
@@ -46,7 +47,8 @@ class Record:
 
 
 def _b64url(raw: bytes) -> str:
-    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode("ascii")
+    # In one pass what base64.urlsafe_b64encode and rstrip do in three: this runs six times a row.
+    return binascii.b2a_base64(raw, newline=False).translate(_URL_ALPHABET, b"=").decode("ascii")
 
 
 def disclose(name: str, value: object, salt: bytes) -> str:

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 
 from notary.clock import parse_rfc3339, rfc3339
 from notary.errors import Conflict, MalformedInput, NotFound
 from notary.model import Case, CustodyEvent, Deposit, EventKind
-from storage.database import METADATA, Database
+from storage.database import METADATA, Database, Prepared
 
 MAX_PLACE_BYTES = 2_000
 """Court and number of a case together: an index of PostgreSQL takes no more than 2,704 bytes."""
@@ -105,8 +105,20 @@ IDEMPOTENCY = sa.Table(
     sa.Column("at", sa.String(27), nullable=False),
 )
 
-INSERT_DEPOSIT = sa.insert(DEPOSIT)
-_INSERT_CUSTODY = sa.insert(CUSTODY)
+INSERT_DEPOSIT = Prepared(sa.insert(DEPOSIT).inline())
+INSERT_EVENT = Prepared(sa.insert(CUSTODY).inline())
+INSERT_SETTLED = Prepared(sa.insert(IDEMPOTENCY).inline())
+_SQLITE_USAGE = sqlite.insert(USAGE).inline()
+_POSTGRES_USAGE = postgresql.insert(USAGE).inline()
+ADD_STORED_BYTES = Prepared(
+    {
+        name: insert.on_conflict_do_update(
+            index_elements=["account_id"],
+            set_={"stored_bytes": USAGE.c.stored_bytes + insert.excluded.stored_bytes},
+        )
+        for name, insert in (("sqlite", _SQLITE_USAGE), ("postgresql", _POSTGRES_USAGE))
+    }
+)
 
 
 class Register:
@@ -259,36 +271,13 @@ def find_settled(connection: sa.Connection, account_id: str, key: str) -> tuple[
     return None if row is None else (row.fingerprint, row.outcome_id)
 
 
-def insert_settled(
-    connection: sa.Connection,
-    *,
-    account_id: str,
-    key: str,
-    fingerprint: bytes,
-    outcome_id: str,
-    at: datetime,
-) -> None:
-    connection.execute(
-        sa.insert(IDEMPOTENCY).values(
-            account_id=account_id,
-            key=key,
-            fingerprint=fingerprint,
-            outcome_id=outcome_id,
-            at=rfc3339(at),
-        )
-    )
-
-
 def find_deposit(connection: sa.Connection, *where: sa.ColumnElement[bool]) -> Deposit | None:
     row = connection.execute(sa.select(DEPOSIT).where(*where)).first()
     return None if row is None else _deposit(row)
 
 
-def insert_deposit(connection: sa.Connection, deposit: Deposit) -> None:
-    connection.execute(INSERT_DEPOSIT, deposit_row(deposit))
-
-
 def deposit_row(deposit: Deposit) -> dict[str, Any]:
+    """For INSERT_DEPOSIT."""
     return {
         "idx": deposit.index,
         "id": deposit.id,
@@ -316,16 +305,6 @@ def stored_bytes(connection: sa.Connection, account_id: str) -> int:
         sa.select(USAGE.c.stored_bytes).where(USAGE.c.account_id == account_id)
     ).scalar()
     return found or 0
-
-
-def add_stored_bytes(connection: sa.Connection, account_id: str, size: int) -> None:
-    changed = connection.execute(
-        sa.update(USAGE)
-        .where(USAGE.c.account_id == account_id)
-        .values(stored_bytes=USAGE.c.stored_bytes + size)
-    )
-    if changed.rowcount == 0:
-        connection.execute(sa.insert(USAGE).values(account_id=account_id, stored_bytes=size))
 
 
 def insert_case(connection: sa.Connection, case: Case) -> None:
@@ -365,22 +344,20 @@ def insert_party(connection: sa.Connection, case_id: str, account_id: str) -> No
     connection.execute(sa.insert(PARTY).values(case_id=case_id, account_id=account_id))
 
 
-def insert_event(connection: sa.Connection, event: CustodyEvent) -> None:
-    connection.execute(
-        _INSERT_CUSTODY,
-        {
-            "idx": event.index,
-            "id": event.id,
-            "kind": event.kind,
-            "actor": event.actor,
-            "deposit_id": event.deposit_id,
-            "case_id": event.case_id,
-            "subject": event.subject,
-            "at": rfc3339(event.at),
-            "record": event.record,
-            "disclosures": " ".join(event.disclosures),
-        },
-    )
+def event_row(event: CustodyEvent) -> dict[str, object]:
+    """For INSERT_EVENT."""
+    return {
+        "idx": event.index,
+        "id": event.id,
+        "kind": event.kind.value,
+        "actor": event.actor,
+        "deposit_id": event.deposit_id,
+        "case_id": event.case_id,
+        "subject": event.subject,
+        "at": rfc3339(event.at),
+        "record": event.record,
+        "disclosures": " ".join(event.disclosures),
+    }
 
 
 def exhibits_taken(

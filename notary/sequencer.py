@@ -49,6 +49,8 @@ class Work(Protocol[T]):
 
     alone: bool
     """It gets a transaction to itself: what it raises, also after writing, rolls it back."""
+    asks: bool
+    """`settled` looks into the database, so what the group entered so far must stand there."""
 
     def settled(self, connection: sa.Connection) -> T | None:
         """Under the lock: the outcome of an earlier identical act, if there is one.
@@ -153,6 +155,8 @@ class Sequencer:
             growing = Growing(connection, head, self._edge_of(head))
             outcomes: list[tuple[_Ticket[Any], Any, bool]] = []
             for ticket in group:
+                if ticket.work.asks:
+                    growing.flush()
                 try:
                     earlier = ticket.work.settled(connection)
                     fresh = earlier is None
@@ -172,6 +176,7 @@ class Sequencer:
 
     def _seal(self, growing: Growing, head: TreeHead, at: datetime) -> Appended:
         if growing.size == head.size:
+            growing.flush()
             return Appended(head=head, read=growing.hash_reader())
         return growing.seal(at, self._sign)
 

@@ -18,6 +18,7 @@ from notary.clock import parse_rfc3339, rfc3339
 from storage.database import METADATA, Database, insert_if_absent
 
 CHECKPOINT, ORIGINAL = "checkpoint", "original"
+NEAR = 60
 
 STAMPED = sa.Table(
     "stamped_checkpoint",
@@ -59,7 +60,7 @@ AUTHORITY = sa.Table(
 FRESH = sa.Table(
     "fresh_token",
     METADATA,
-    sa.Column("authority", sa.String(200), primary_key=True),
+    sa.Column("authority", sa.Text, primary_key=True),
     sa.Column("size", sa.BigInteger, nullable=False),
     sa.Column("gen_time", sa.String(27), nullable=False),
     sa.Column("response", sa.LargeBinary, nullable=False),
@@ -111,10 +112,25 @@ class Stamps:
         self._database = database
 
     def covering(self, index: int) -> Stamped | None:
-        """The smallest stamped checkpoint that covers the entry, hence the earliest."""
+        """Of the stamped checkpoints that cover the entry, the one that most authorities stamped,
+        and of those the earliest. Authorities that work at the same moment may each take another
+        one; the next is stamped by all. Only the `NEAR` earliest are looked at."""
+        near = (
+            sa.select(STAMPED.c.size)
+            .where(STAMPED.c.size > index)
+            .order_by(STAMPED.c.size)
+            .limit(NEAR)
+        )
+        best = (
+            sa.select(TOKEN.c.size)
+            .where(TOKEN.c.size.in_(near))
+            .group_by(TOKEN.c.size)
+            .order_by(sa.func.count().desc(), TOKEN.c.size)
+            .limit(1)
+        )
         with self._database.reading() as connection:
             row = connection.execute(
-                sa.select(STAMPED).where(STAMPED.c.size > index).order_by(STAMPED.c.size).limit(1)
+                sa.select(STAMPED).where(STAMPED.c.size == best.scalar_subquery())
             ).first()
             if row is None:
                 return None

@@ -7,7 +7,7 @@ import uuid
 from types import TracebackType
 from typing import Self
 
-from notary.accounts import Account
+from notary.accounts import Account, ApiKey
 from notary.model import Role
 from notary.office import Office
 from notary.settings import Settings
@@ -35,9 +35,13 @@ class Staff:
             OPERATOR, account, label="test", scopes=scopes, days=days
         )[1]
 
-    def session(self, account: Account) -> str:
-        """The secret for the session's cookie."""
-        return self.office.people.sign_in(account, by="link")
+    def keys(self, account: Account) -> tuple[ApiKey, ...]:
+        return self.office.accounts.keys_of(account.id)
+
+    def session(self, account: Account) -> tuple[str, str]:
+        """The secret for the session's cookie, and its CSRF token."""
+        secret = self.office.people.sign_in(account, by="link")
+        return secret, self.office.accounts.by_session(secret, self.office.clock.now()).csrf
 
     def __enter__(self) -> Self:
         return self

@@ -12,6 +12,9 @@ import requests
 from tests.harness.server import Service
 
 PASSWORD = "correct horse battery staple"
+FILE_LIMIT = 40 << 20
+NOWHERE = "00000000-0000-7000-8000-000000000000"
+"""An id that nothing has."""
 
 
 class Person(requests.Session):
@@ -87,6 +90,11 @@ class Court:
 def path_of(answer: requests.Response) -> str:
     """Where it leads, without language and the like."""
     return answer.headers["Location"].partition("?")[0]
+
+
+def words(page: requests.Response) -> str:
+    """The page as text, tags gone."""
+    return html.unescape(re.sub(r"<[^>]+>", "", page.text))
 
 
 def create(administrator: Person, name: str, role: str) -> str:
