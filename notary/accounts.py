@@ -284,7 +284,34 @@ def insert_account(
 
 
 def set_role(connection: sa.Connection, account_id: str, role: Role) -> None:
+    """Raises Conflict (`last_administrator`)."""
+    if role is not Role.ADMINISTRATOR:
+        _another_administrator(connection, account_id)
     connection.execute(sa.update(ACCOUNT).where(ACCOUNT.c.id == account_id).values(role=role))
+
+
+def _another_administrator(connection: sa.Connection, account_id: str) -> None:
+    others = (
+        sa.select(ACCOUNT.c.id)
+        .where(
+            ACCOUNT.c.role == Role.ADMINISTRATOR,
+            ACCOUNT.c.disabled_at.is_(None),
+            ACCOUNT.c.id != account_id,
+        )
+        .limit(1)
+    )
+    if connection.execute(others).first() is None:
+        raise Conflict(
+            "this is the only administrator: make another one first", code="last_administrator"
+        )
+
+
+def end_other_sessions(connection: sa.Connection, account_id: str, keep: str) -> None:
+    connection.execute(
+        sa.delete(SESSION).where(
+            SESSION.c.account_id == account_id, SESSION.c.secret_hash != hash_secret(keep)
+        )
+    )
 
 
 def set_password(connection: sa.Connection, account_id: str, password_hash: str) -> None:
@@ -299,6 +326,8 @@ def hash_password(password: str) -> str:
 
 
 def disable_account(connection: sa.Connection, account_id: str, at: datetime) -> None:
+    """Raises Conflict (`last_administrator`)."""
+    _another_administrator(connection, account_id)
     connection.execute(
         sa.update(ACCOUNT).where(ACCOUNT.c.id == account_id).values(disabled_at=rfc3339(at))
     )

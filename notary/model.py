@@ -47,6 +47,9 @@ class EventKind(StrEnum):
     CERTIFICATE_ISSUED = "certificate-issued"
     SIGNED_IN = "signed-in"
     SIGN_IN_REFUSED = "sign-in-refused"
+    SIGNED_OUT = "signed-out"
+    PASSWORD_SET = "password-set"  # noqa: S105  # the name of an event
+    LINK_MADE = "link-made"
     ROLE_CHANGED = "role-changed"
     ACCOUNT_CREATED = "account-created"
     ACCOUNT_DISABLED = "account-disabled"

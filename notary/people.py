@@ -18,6 +18,7 @@ from storage.database import Database
 
 DEFAULT_KEY_DAYS = 365
 MOST_KEY_DAYS = 3650
+NOBODY = "no such account"
 
 
 class People:
@@ -59,6 +60,19 @@ class People:
         )
         return self._accounts.get(id_), secret
 
+    def new_link(self, by: str, account: Account) -> str:
+        """The secret of a one-time sign-in link, for one who lost link or password."""
+        secret = self._secret()
+        self._chronicle.record(
+            EventKind.LINK_MADE,
+            actor=by,
+            subject=account.name,
+            also=lambda connection, at: accounts.insert_link(
+                connection, account_id=account.id, secret=secret, at=at
+            ),
+        )
+        return secret
+
     def create_key(
         self, by: str, account: Account, *, label: str, scopes: list[str] | None, days: int
     ) -> tuple[ApiKey, str]:
@@ -97,6 +111,7 @@ class People:
         )
 
     def change_role(self, by: str, account: Account, role: Role) -> None:
+        """Raises Conflict where nobody would be left to manage accounts."""
         self._chronicle.record(
             EventKind.ROLE_CHANGED,
             actor=by,
@@ -105,6 +120,7 @@ class People:
         )
 
     def disable(self, by: str, account: Account) -> None:
+        """Raises Conflict where nobody would be left to manage accounts."""
         self._chronicle.record(
             EventKind.ACCOUNT_DISABLED,
             actor=by,
@@ -113,21 +129,23 @@ class People:
         )
 
     def check_password(self, name: str, password: str) -> Account:
-        """Raises Unauthenticated; the refusal of a known account is an event."""
+        """Raises Unauthenticated; the refusal is an event.
+
+        What was typed as a name that no account has is not written down: people type passwords
+        there. The event is entered all the same, so that the time taken tells nobody which.
+        """
         try:
             return self._accounts.by_password(name, password)
         except Unauthenticated:
-            if (known := self._known(name)) is not None:
-                self._chronicle.record(
-                    EventKind.SIGN_IN_REFUSED, actor=known.name, subject=known.name
-                )
+            known = self._name_of(name)
+            self._chronicle.record(EventKind.SIGN_IN_REFUSED, actor=known, subject=known)
             raise
 
-    def _known(self, name: str) -> Account | None:
+    def _name_of(self, typed: str) -> str:
         try:
-            return self._accounts.get_by_name(name)
+            return self._accounts.get_by_name(typed).name
         except NotFound:
-            return None
+            return NOBODY
 
     def sign_in(self, account: Account, *, by: str) -> str:
         """Opens a session; gives the secret for its cookie. `by` says how: password or link."""
@@ -144,8 +162,19 @@ class People:
         )
         return secret
 
-    def set_password(self, account: Account, password: str) -> None:
-        """Raises MalformedInput (`password_too_weak`)."""
+    def sign_out(self, account_name: str, secret: str) -> None:
+        self._accounts.end_session(secret, self._clock.now())
+        self._chronicle.record(EventKind.SIGNED_OUT, actor=account_name, subject=account_name)
+
+    def set_password(self, account: Account, password: str, *, keep: str) -> None:
+        """Ends every session of the account but the one whose secret is `keep`. Raises
+        MalformedInput (`password_too_weak`)."""
         hashed = accounts.hash_password(password)
-        with self._database.writing() as connection:
+
+        def rows(connection: sa.Connection, _at: datetime) -> None:
             accounts.set_password(connection, account.id, hashed)
+            accounts.end_other_sessions(connection, account.id, keep)
+
+        self._chronicle.record(
+            EventKind.PASSWORD_SET, actor=account.name, subject=account.name, also=rows
+        )

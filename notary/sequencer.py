@@ -207,7 +207,8 @@ class Sequencer:
             return
         if head.size < seen.size:
             raise Rollback(
-                f"the database ends at size {head.size}; this process saw size {seen.size} committed"
+                f"the database ends at size {head.size}, "
+                f"but this process saw size {seen.size} committed"
             )
         if head.size == seen.size and head.root != seen.root:
             raise Fork(

@@ -113,6 +113,15 @@ def create_key(name: str, days: int, scopes: tuple[str, ...]) -> None:
     click.echo(secret)
 
 
+@cli.command("link")
+@click.argument("name")
+def make_link(name: str) -> None:
+    """Make a one-time sign-in link for the account NAME, which lost link or password."""
+    house = _open()
+    secret = house.people.new_link("operator", house.accounts.get_by_name(name))
+    click.echo(f"{house.settings.base_url}/sign-in/{secret}")
+
+
 @cli.command("trust")
 def print_trust() -> None:
     """Print the trust file: what verifiers need to know of this house, by a second way."""

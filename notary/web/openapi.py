@@ -70,7 +70,7 @@ def page_of(name: str) -> dict[str, Any]:
     return _object({"items": {"type": "array", "items": ref(name)}, "next": nullable(TEXT)})
 
 
-LINKS = {
+LINKS: dict[str, Any] = {
     "type": "object",
     "properties": dict.fromkeys(("previous", "derivative_of", "replaces", "redaction_of"), UUID),
     "additionalProperties": False,
@@ -224,6 +224,7 @@ SCHEMAS: dict[str, dict[str, Any]] = {
             },
         }
     ),
+    "SignInLink": _object({"sign_in_link": TEXT}),
     "AccountWithLink": _object({"account": ref("Account"), "sign_in_link": TEXT}),
     "AccountChange": {
         **_object(

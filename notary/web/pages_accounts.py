@@ -6,6 +6,7 @@ from flask import Response, request
 
 from notary import access
 from notary.access import TABLE, Act
+from notary.accounts import Account
 from notary.errors import MalformedInput, NotFound, Rejected
 from notary.model import Principal, Role
 from notary.people import DEFAULT_KEY_DAYS, MOST_KEY_DAYS
@@ -34,6 +35,10 @@ def create_account() -> Response:
         account, secret = office().people.create_account(by.name, name, people.parse_role(role))
     except Rejected as refused:
         return _accounts(refused, name=name, role=role)
+    return _link(account, secret)
+
+
+def _link(account: Account, secret: str) -> Response:
     # Shown in the answer itself and never again: there is no page to come back to.
     return render(
         "secret.html",
@@ -101,8 +106,18 @@ def change_role(account_id: str) -> Response:
 @bp.post("/accounts/<account_id>/disable")
 def disable_account(account_id: str) -> Response:
     by = _manager()
-    office().people.disable(by.name, office().accounts.get(account_id))
+    try:
+        office().people.disable(by.name, office().accounts.get(account_id))
+    except Rejected as refused:
+        return _account(by, account_id, refused)
     return go(link("pages.account", account_id=account_id))
+
+
+@bp.post("/accounts/<account_id>/link")
+def make_link(account_id: str) -> Response:
+    by = _manager()
+    found = office().accounts.get(account_id)
+    return _link(found, office().people.new_link(by.name, found))
 
 
 @bp.post("/accounts/<account_id>/keys")

@@ -101,9 +101,9 @@ def _start(by: Principal) -> str:
 
 @bp.post("/sign-out")
 def sign_out() -> Response:
-    if auth.session() is not None:
+    if (found := auth.session()) is not None:
         auth.check_csrf(request.form.get(auth.CSRF_FIELD))
-        _end_session()
+        office().people.sign_out(found.principal.name, request.cookies[auth.COOKIE])
     response = go(link("pages.index"))
     response.delete_cookie(auth.COOKIE, httponly=True, samesite="Lax")
     return response
@@ -133,7 +133,7 @@ def set_password() -> Response:
         new = request.form.get("new", "")
         if new != request.form.get("again", ""):
             raise MalformedInput("the two new passwords differ", code="password_differs")
-        office().people.set_password(account, new)
+        office().people.set_password(account, new, keep=request.cookies[auth.COOKIE])
     except Rejected as refused:
         return _password_form(by, refused)
     return go(link("pages.password_page", done=1))

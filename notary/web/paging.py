@@ -29,7 +29,10 @@ def after_text() -> str:
     if given is None:
         return ""
     try:
-        return base64.urlsafe_b64decode(given.encode("ascii")).decode("ascii")
+        text = base64.b64decode(given.encode("ascii"), b"-_", validate=True).decode("ascii")
+        if not text:
+            raise ValueError("an empty cursor")
+        return text
     except (binascii.Error, ValueError) as exc:
         raise MalformedInput(f"after {given!r:.60} is no cursor", code="page_malformed") from exc
 

@@ -94,6 +94,19 @@ def patch_account(account_id: str) -> Response:
     return as_json(present.account(office().accounts.get(account_id)))
 
 
+@bp.post("/accounts/<account_id>/links")
+@describe(
+    "Make a one-time sign-in link for one who lost link or password",
+    answers={201: answer("made", ref("SignInLink"))},
+    problems=(404,),
+    path={"account_id": UUID},
+)
+def post_link(account_id: str) -> Response:
+    by = _manager()
+    secret = office().people.new_link(by.name, office().accounts.get(account_id))
+    return as_json({"sign_in_link": f"{office().settings.base_url}/sign-in/{secret}"}, 201)
+
+
 @bp.post("/accounts/<account_id>/keys")
 @describe(
     "Make an API key; its secret is shown once",

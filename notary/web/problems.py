@@ -80,6 +80,7 @@ TITLES: dict[str, str] = {
     "key_invalid": "The API key is unknown, expired or revoked",
     "key_not_found": "No such API key",
     "label_malformed": "A text is empty, too long or has control characters",
+    "last_administrator": "Nobody would be left to manage accounts",
     "length_required": "The end of this body could not be told from a broken connection",
     "link_spent": "The sign-in link was used or has expired",
     "links_malformed": "The links to other deposits cannot be read",
