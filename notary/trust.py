@@ -6,6 +6,7 @@
     statement_keys = ["<base64 raw Ed25519>", …]
     certificate_keys = ["<base64 raw Ed25519>", …]
     timestamp_roots = ["<PEM certificate>", …]
+    witness_policy = '''<lines of a C2SP tlog-policy>'''   # may be left out
 
 PURE.
 """
@@ -22,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from notary.errors import MalformedInput
 from notary.tlog.note import VerifierKey, parse_vkey
+from notary.tlog.policy import Policy, parse_policy
 
 FORMAT = "evidence-trust/v1"
 FILE_NAME = "trust.toml"
@@ -29,16 +31,19 @@ FILE_NAME = "trust.toml"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trust:
-    """`timestamp_roots` are DER certificates; the other keys are raw Ed25519 or vkeys."""
+    """`timestamp_roots` are DER certificates; the other keys are raw Ed25519 or vkeys. With a
+    `witness_policy` a checkpoint must also carry the cosignatures of its quorum."""
 
     origin: str
     log_keys: tuple[VerifierKey, ...]
     statement_keys: tuple[bytes, ...]
     certificate_keys: tuple[bytes, ...]
     timestamp_roots: tuple[bytes, ...]
+    witness_policy: Policy | None = None
 
     def encode(self) -> str:
-        """The trust file's text; `parse_trust` of it gives an equal value."""
+        """The trust file's text, without a witness policy: whom he asks for more than the
+        house is the verifier's own to write down."""
         return (
             f'format = "{FORMAT}"\norigin = "{self.origin}"\n'
             + _list("log_keys", [key.encode() for key in self.log_keys])
@@ -58,7 +63,7 @@ def parse_trust(text: str) -> Trust:
             raise ValueError(f"format is {given['format']!r}, known is {FORMAT!r}")
         unknown = set(given) - {
             "format", "origin", "log_keys", "statement_keys", "certificate_keys",
-            "timestamp_roots",
+            "timestamp_roots", "witness_policy",
         }  # fmt: skip
         if unknown:
             raise ValueError(f"unknown members {sorted(unknown)}")
@@ -68,6 +73,9 @@ def parse_trust(text: str) -> Trust:
             statement_keys=tuple(_key(key) for key in given["statement_keys"]),
             certificate_keys=tuple(_key(key) for key in given["certificate_keys"]),
             timestamp_roots=tuple(_der(pem) for pem in given["timestamp_roots"]),
+            witness_policy=parse_policy(given["witness_policy"])
+            if "witness_policy" in given
+            else None,
         )
     except KeyError as exc:
         raise MalformedInput(f"trust file lacks {exc}", code="trust_malformed") from exc

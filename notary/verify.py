@@ -9,8 +9,9 @@ The checks, in the order they are made:
  5. statement               signed by a statement key, over this record
  6. checkpoint              the signed tree head: origin, size, signatures
  7. inclusion               the statement is the leaf at its index under that root
- 8. timestamp               one per token: imprint, signature, chain, at the token's own time
- 9. document_digest, document_size   the bytes in hand are the registered ones
+ 8. witnesses               the quorum of cosignatures, where the trust file asks for one
+ 9. timestamp               one per token: imprint, signature, chain, at the token's own time
+10. document_digest, document_size   the bytes in hand are the registered ones
 
 *Altered* is said only of what was tested and failed; all else is *could not be checked, because*.
 The same code answers the command line, the page and the API; words are in certs/wording/.
@@ -20,10 +21,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
+from typing import ParamSpec, TypeVar
 
 from certs.certificate import Certificate, Key, Timestamp, parse_certificate
 from certs.errors import CertificateMalformed, SealInvalid, UnsupportedFormat
@@ -41,10 +44,20 @@ from notary.errors import (
 )
 from notary.record import EVIDENCE, check_disclosures, parse_record
 from notary.tlog import merkle
-from notary.tlog.checkpoint import parse_checkpoint_text
-from notary.tlog.note import VerifierKey, open_note, parse_note, parse_vkey
+from notary.tlog.checkpoint import Checkpoint, parse_checkpoint_text
+from notary.tlog.note import (
+    ED25519,
+    MLDSA44_COSIGNATURE,
+    Note,
+    VerifierKey,
+    open_note,
+    parse_note,
+    parse_vkey,
+)
 from notary.trust import Trust
 from notary.tsp import parse_response, verify_token
+
+LOG_KEY_TYPES = (ED25519, MLDSA44_COSIGNATURE)
 
 
 class Verdict(StrEnum):
@@ -291,9 +304,8 @@ class _Examination:
         """The signed text of the checkpoint."""
         entry = certificate.log
         try:
-            note = parse_note(entry.checkpoint.encode("utf-8"))
-            signatures = open_note(note, keys)
-            checkpoint = parse_checkpoint_text(note.text)
+            open_ = _remembering(_open_checkpoint, entry.checkpoint)
+            text, checkpoint, signatures = open_(entry.checkpoint, keys)
             if (checkpoint.origin, checkpoint.size) != (entry.origin, entry.size):
                 raise BadSignature(
                     f"checkpoint is of {checkpoint.origin!r} at size {checkpoint.size}, "
@@ -304,7 +316,7 @@ class _Examination:
             raise _Stop(Verdict.UNDECIDED, "unknown_key") from exc
         except (MalformedInput, BadSignature) as exc:
             raise self._fail("checkpoint", "checkpoint_invalid", exc) from exc
-        self._pass("checkpoint", f"{len(signatures)} signatures")
+        self._pass("checkpoint", f"{signatures} signatures")
         try:
             merkle.check_inclusion(
                 index=entry.index,
@@ -316,7 +328,23 @@ class _Examination:
         except BadInclusion as exc:
             raise self._fail("inclusion", "inclusion_proof_invalid", exc) from exc
         self._pass("inclusion", f"leaf {entry.index} of {entry.size}")
-        return note.text
+        self._witnesses(parse_note(entry.checkpoint.encode("utf-8")))
+        return text
+
+    def _witnesses(self, note: Note) -> None:
+        """The quorum that the trust file asks for, if it asks for one."""
+        policy = None if self.trust is None else self.trust.witness_policy
+        if policy is None:
+            return
+        try:
+            cosigners = open_note(note, [witness.key for witness in policy.witnesses])
+            policy.check([each.key for each in cosigners])
+        except BadSignature as exc:
+            raise self._fail("witnesses", "checkpoint_invalid", exc) from exc
+        except Unverifiable as exc:
+            self._leave("witnesses", "witness_quorum_missing", str(exc))
+            raise _Stop(Verdict.UNDECIDED, "witness_quorum_missing") from exc
+        self._pass("witnesses", ", ".join(each.key.name for each in cosigners))
 
     # --- time ------------------------------------------------------------------------------
 
@@ -365,19 +393,15 @@ class _Examination:
         else:
             roots = stamp.chain[-1:]
         try:
-            verified = verify_token(
-                parse_response(stamp.response),
-                imprint=imprint,
-                roots=roots,
-                intermediates=stamp.chain,
-            )
+            judge = _remembering(_judge_token, stamp.response, *stamp.chain)
+            gen_time = judge(stamp.response, imprint, roots, stamp.chain)
         except (BadTimestamp, MalformedInput) as exc:
             raise self._fail("timestamp", "timestamp_invalid", exc) from exc
         except Unverifiable as exc:
             self._leave("timestamp", "timestamp_untrusted", f"{stamp.authority}: {exc}")
             return None
-        self._pass("timestamp", f"{stamp.covers}, {stamp.authority}, {rfc3339(verified.gen_time)}")
-        return verified.gen_time
+        self._pass("timestamp", f"{stamp.covers}, {stamp.authority}, {rfc3339(gen_time)}")
+        return gen_time
 
     # --- the document ----------------------------------------------------------------------
 
@@ -435,6 +459,42 @@ class _Examination:
             )
         )
         return code
+
+
+# All entries of one second share a checkpoint and its tokens, so whoever verifies many certificates
+# meets the same ones again. What was judged is remembered by everything that went in; a failure
+# raises, and is not remembered. Large ones are not kept: strangers may send what they like.
+_REMEMBERED = 64
+_REMEMBERED_BYTES = 32 * 1024
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _remembering(act: Callable[P, T], *parts: str | bytes) -> Callable[P, T]:
+    if sum(map(len, parts)) <= _REMEMBERED_BYTES:
+        return act
+    forgetful: Callable[P, T] = act.__wrapped__  # type: ignore[attr-defined]  # lru_cache's own
+    return forgetful
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _open_checkpoint(signed: str, keys: tuple[VerifierKey, ...]) -> tuple[str, Checkpoint, int]:
+    """(signed text, what it says, how many signatures hold)."""
+    note = parse_note(signed.encode("utf-8"))
+    checkpoint = parse_checkpoint_text(note.text)
+    # Only the log itself speaks for its tree: no other key that is trusted for something (a
+    # witness's, another log's) makes a checkpoint of this one.
+    own = [key for key in keys if key.name == checkpoint.origin and key.type in LOG_KEY_TYPES]
+    return note.text, checkpoint, len(open_note(note, own))
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _judge_token(
+    response: bytes, imprint: bytes, roots: tuple[bytes, ...], chain: tuple[bytes, ...]
+) -> datetime:
+    """The token's own time, once all of it holds."""
+    token = parse_response(response)
+    return verify_token(token, imprint=imprint, roots=roots, intermediates=chain).gen_time
 
 
 def registered_content(sections: Mapping[str, object]) -> tuple[str | None, int | None]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.harness.people import Staff
 from tests.harness.server import Client, Service
 
 # No test may fail because a machine is slow.
@@ -34,6 +35,13 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 def agency(service: Service) -> Client:
     """An API client of the shared service."""
     return Client(service.base, service.key("agency"))
+
+
+@pytest.fixture(scope="session")
+def staff(service: Service) -> Iterator[Staff]:
+    """Makes accounts of any role in the shared service."""
+    with Staff(service) as opened:
+        yield opened
 
 
 @pytest.fixture

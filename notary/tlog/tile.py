@@ -186,6 +186,13 @@ def edge_root(size: int, read_tile: TileReader) -> bytes:
     return _edge_root(_right_edge(size, read_tile))
 
 
+def tile_root(full_tile: bytes) -> bytes:
+    """The hash that stands for a full tile in the level above. Raises ValueError for another."""
+    if len(full_tile) != TILE_BYTES:
+        raise ValueError(f"full tile of {len(full_tile)} bytes, not {TILE_BYTES}")
+    return _tile_roots(full_tile)
+
+
 def encode_bundle(entries: Sequence[bytes]) -> bytes:
     """An entry bundle: for each entry its length as uint16, big-endian, and its bytes.
 

@@ -11,7 +11,7 @@ from notary.accounts import Account, ApiKey
 from notary.model import Role
 from notary.office import Office
 from notary.settings import Settings
-from tests.harness.server import Service
+from tests.harness.server import Client, Service
 
 OPERATOR = "operator"
 
@@ -20,6 +20,7 @@ class Staff:
     """Use as a context manager: it holds the house's database open."""
 
     def __init__(self, service: Service) -> None:
+        self._base = service.base
         named = {k: v for k, v in service.environment.items() if k.startswith("NOTARY_")}
         self.office = Office(Settings.from_env(named))
 
@@ -34,6 +35,10 @@ class Staff:
         return self.office.people.create_key(
             OPERATOR, account, label="test", scopes=scopes, days=days
         )[1]
+
+    def client(self, who: Role | Account = Role.API_CLIENT) -> Client:
+        """Asks over HTTP with a new key of the account, a new API client's if none is named."""
+        return Client(self._base, self.key(who))
 
     def keys(self, account: Account) -> tuple[ApiKey, ...]:
         return self.office.accounts.keys_of(account.id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -29,10 +30,11 @@ def kinds(house: Office) -> list[EventKind]:
 def test_the_only_administrator_can_be_neither_disabled_nor_demoted(house: Office) -> None:
     only = house.accounts.get_by_name("administrator")
     before = house.ledger.head().size
-    for attempt in (
+    attempts: tuple[Callable[[], None], ...] = (
         lambda: house.people.disable("x", only),
         lambda: house.people.change_role("x", only, Role.CLERK),
-    ):
+    )
+    for attempt in attempts:
         with pytest.raises(Conflict) as caught:
             attempt()
         assert caught.value.code == "last_administrator"

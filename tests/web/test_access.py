@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sqlite3
 import uuid
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -129,46 +128,45 @@ class Stage:
 
 
 @pytest.fixture(scope="module")
-def stage(service: Service) -> Iterator[Stage]:
-    with Staff(service) as staff:
-        party, stranger = staff.account(Role.PARTY), staff.account(Role.PARTY)
-        clients = {
-            "administrator": Client(service.base, staff.key(Role.ADMINISTRATOR)),
-            "clerk": Client(service.base, staff.key(Role.CLERK)),
-            "auditor": Client(service.base, staff.key(Role.AUDITOR)),
-            "party": Client(service.base, staff.key(party)),
-            "stranger": Client(service.base, staff.key(stranger)),
-            "depositor": Client(service.base, staff.key(Role.API_CLIENT)),
-            "other": Client(service.base, staff.key(Role.API_CLIENT)),
-            "nobody": Client(service.base),
-        }
-        clerk, depositor = clients["clerk"], clients["depositor"]
-        cases = [open_case(clerk) for _ in range(2)]
-        for case, account in zip(cases, (party, stranger), strict=True):
-            body = {"account": account.name}
-            assert clerk.post(f"/v1/cases/{case['id']}/parties", json=body).status_code == 204
-        deposit = depositor.post(
-            f"/v1/deposits?case={cases[0]['id']}&timestamp=document",
-            data=b"the secret of the case",
-            headers={"Content-Disposition": "attachment; filename=secret.txt"},
-        ).json()
-        empty = {"Content-Type": "application/x-ndjson"}
-        batch = depositor.post("/v1/batches", data=b"", headers=empty)
-        service.wait_for(lambda: depositor.get(deposit["links"]["timestamp"]).ok)
-        yield Stage(
-            staff=staff,
-            clients=clients,
-            names={
-                "deposit_id": deposit["id"],
-                "case": cases[0]["number"],
-                "case_id": cases[0]["id"],
-                "batch_id": batch.headers["Location"].rpartition("/")[2],
-                "account_id": (fill := staff.account(Role.CLERK)).id,
-                "path": "0/000.p/1",
-                "kid": "x",
-            },
-            fill=fill,
-        )
+def stage(service: Service, staff: Staff) -> Stage:
+    party, stranger = staff.account(Role.PARTY), staff.account(Role.PARTY)
+    clients = {
+        "administrator": staff.client(Role.ADMINISTRATOR),
+        "clerk": staff.client(Role.CLERK),
+        "auditor": staff.client(Role.AUDITOR),
+        "party": staff.client(party),
+        "stranger": staff.client(stranger),
+        "depositor": staff.client(Role.API_CLIENT),
+        "other": staff.client(Role.API_CLIENT),
+        "nobody": Client(service.base),
+    }
+    clerk, depositor = clients["clerk"], clients["depositor"]
+    cases = [open_case(clerk) for _ in range(2)]
+    for case, account in zip(cases, (party, stranger), strict=True):
+        body = {"account": account.name}
+        assert clerk.post(f"/v1/cases/{case['id']}/parties", json=body).status_code == 204
+    deposit = depositor.post(
+        f"/v1/deposits?case={cases[0]['id']}&timestamp=document",
+        data=b"the secret of the case",
+        headers={"Content-Disposition": "attachment; filename=secret.txt"},
+    ).json()
+    empty = {"Content-Type": "application/x-ndjson"}
+    batch = depositor.post("/v1/batches", data=b"", headers=empty)
+    service.wait_for(lambda: depositor.get(deposit["links"]["timestamp"]).ok)
+    return Stage(
+        staff=staff,
+        clients=clients,
+        names={
+            "deposit_id": deposit["id"],
+            "case": cases[0]["number"],
+            "case_id": cases[0]["id"],
+            "batch_id": batch.headers["Location"].rpartition("/")[2],
+            "account_id": (fill := staff.account(Role.CLERK)).id,
+            "path": "0/000.p/1",
+            "kid": "x",
+        },
+        fill=fill,
+    )
 
 
 def open_case(client: Client, number: str | None = None, court: str = "C") -> dict[str, Any]:

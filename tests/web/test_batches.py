@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from notary.tlog.merkle import check_inclusion, leaf_hash
+from tests.harness.people import Staff
 from tests.harness.receipts import check_receipt, log_keys, open_checkpoint
 from tests.harness.server import Client, Service
 from tests.harness.wire import wire
@@ -114,7 +115,7 @@ def watched_memory(service: Service) -> Iterator[Callable[[], float]]:
 
 
 def test_three_bad_rows_of_a_hundred_thousand_stop_none_of_the_others(
-    service: Service, agency: Client
+    service: Service, agency: Client, staff: Staff
 ) -> None:
     """… whose indices are contiguous and in the order sent, while single deposits come in."""
     mark = str(uuid.uuid4())
@@ -135,7 +136,8 @@ def test_three_bad_rows_of_a_hundred_thousand_stop_none_of_the_others(
     with watched_memory(service) as growth, ThreadPoolExecutor(1) as pool:
         meanwhile = pool.submit(deposit_meanwhile)
         try:
-            given = send_body(service, body)
+            # A client of its own: a session is not for two threads.
+            given = read(post(sender := staff.client(), body))
         finally:
             ended.set()
         meanwhile.result()
@@ -151,17 +153,11 @@ def test_three_bad_rows_of_a_hundred_thousand_stop_none_of_the_others(
     assert singles
     assert not {each["leaf_index"] for each in singles} & set(indices)
     assert grown <= GROWTH_MIB
-    check_some(service, given, mark)
+    check_some(sender, given, mark)
 
 
-def send_body(service: Service, body: bytes) -> Answered:
-    """With a client of its own: a session is not for two threads."""
-    return read(post(Client(service.base, service.key("batches")), body))
-
-
-def check_some(service: Service, given: Answered, mark: str) -> None:
+def check_some(client: Client, given: Answered, mark: str) -> None:
     """Rows here and there are the deposits that were sent, under the last line's checkpoint."""
-    client = Client(service.base, service.key("batches"))
     keys = log_keys(client)
     checkpoint = open_checkpoint(given.last["checkpoint"], keys)
     assert checkpoint.size >= given.last["first_index"] + given.last["registered"]
@@ -183,7 +179,9 @@ def check_some(service: Service, given: Answered, mark: str) -> None:
 
 
 @pytest.mark.slow
-def test_a_batch_of_hundreds_of_thousands_needs_no_more_memory(service: Service) -> None:
+def test_a_batch_of_hundreds_of_thousands_needs_no_more_memory(
+    service: Service, staff: Staff
+) -> None:
     mark = str(uuid.uuid4())
 
     def body() -> Iterator[bytes]:
@@ -191,7 +189,7 @@ def test_a_batch_of_hundreds_of_thousands_needs_no_more_memory(service: Service)
             yield lines(row(f"{mark}{number}") for number in range(start, start + 1000))
         yield lines([{"end": LARGE}])
 
-    client = Client(service.base, service.key("large"))
+    client = staff.client()
     with watched_memory(service) as growth:
         given = read(post(client, body()))
         grown = growth()
@@ -341,9 +339,9 @@ def test_a_key_used_for_something_else_is_refused(agency: Client) -> None:
     refused(post(agency, body, idempotency_key=single_key), 422, "idempotency_key_reused")
 
 
-def test_a_batch_is_for_its_own_account_to_see(service: Service, agency: Client) -> None:
+def test_a_batch_is_for_its_own_account_to_see(staff: Staff, agency: Client) -> None:
     location = send(agency, row("mine")).location
-    other = Client(service.base, service.key("somebody else"))
+    other = staff.client()
     unknown = location[:-1] + ("0" if location[-1] != "0" else "1")
     assert refused(other.get(location), 404, "not_found") == refused(
         other.get(unknown), 404, "not_found"

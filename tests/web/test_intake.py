@@ -18,6 +18,7 @@ from urllib.parse import quote
 import pytest
 
 from notary.tlog.note import VerifierKey
+from tests.harness.people import Staff
 from tests.harness.receipts import check_receipt, log_keys
 from tests.harness.server import Client, Service
 from tests.harness.wire import Wire, wire
@@ -58,6 +59,12 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     service.start()
     yield service
     service.stop()
+
+
+@pytest.fixture(scope="module")
+def small_staff(small: Service) -> Iterator[Staff]:
+    with Staff(small) as opened:
+        yield opened
 
 
 def some_bytes(count: int = 1000) -> bytes:
@@ -559,8 +566,8 @@ def test_a_digest_field_that_cannot_be_read_is_refused(agency: Client, field: st
     problem(post(agency, b"x", repr_digest=field), 400, "digest_field_malformed")
 
 
-def test_digests_are_computed_as_configured(small: Service) -> None:
-    client, data = Client(small.base, small.key("digests")), some_bytes()
+def test_digests_are_computed_as_configured(small_staff: Staff) -> None:
+    client, data = small_staff.client(), some_bytes()
     given = registered(post(client, data))
     assert given["digests"] == {
         "sha-256": hashed("sha256", data),
@@ -648,10 +655,10 @@ def test_links_to_deposits_of_ones_own_are_kept(agency: Client) -> None:
 
 
 def test_a_link_to_what_is_not_there_or_not_yours_is_refused_alike(
-    service: Service, agency: Client
+    service: Service, agency: Client, staff: Staff
 ) -> None:
     before = kept(service)
-    others = Client(service.base, service.key("others"))
+    others = staff.client()
     foreign = registered(others.post("/v1/deposits", data=b"theirs"))["id"]
     unknown = foreign[:-1] + ("0" if foreign[-1] != "0" else "1")
     details = {
@@ -666,9 +673,11 @@ def test_a_link_to_what_is_not_there_or_not_yours_is_refused_alike(
 # --- limits -------------------------------------------------------------------------------------
 
 
-def test_a_file_over_the_limit_is_refused_at_the_door_before_its_body(small: Service) -> None:
+def test_a_file_over_the_limit_is_refused_at_the_door_before_its_body(
+    small: Service, small_staff: Staff
+) -> None:
     """Not one byte of the body is sent: the answer comes all the same."""
-    client = Client(small.base, small.key("door"))
+    client = small_staff.client()
     before = kept(small)
     headers, _ = form(b"")
     for head, length in (({"Content-Type": OCTETS}, 100_001), (headers, 20_000_000)):
@@ -681,16 +690,18 @@ def test_a_file_over_the_limit_is_refused_at_the_door_before_its_body(small: Ser
     registered(post(client, some_bytes(100_000)))
 
 
-def test_a_file_over_the_limit_is_refused_as_soon_as_that_shows(small: Service) -> None:
-    client, data = Client(small.base, small.key("streaming")), some_bytes(100_001)
+def test_a_file_over_the_limit_is_refused_as_soon_as_that_shows(
+    small: Service, small_staff: Staff
+) -> None:
+    client, data = small_staff.client(), some_bytes(100_001)
     before = kept(small)
     problem(post(client, iter([data]), repr_digest=digest_field(data)), 413, "file_limit")
     problem(post_form(client, data), 413, "file_limit")
     assert kept(small) == before
 
 
-def test_an_account_over_its_limit_is_refused(small: Service) -> None:
-    client = Client(small.base, small.key("full"))
+def test_an_account_over_its_limit_is_refused(small: Service, small_staff: Staff) -> None:
+    client = small_staff.client()
     for _ in range(2):
         registered(post(client, some_bytes(100_000)))
     shown = client.get("/v1/limits").json()
@@ -712,8 +723,10 @@ def test_an_account_over_its_limit_is_refused(small: Service) -> None:
     registered(client.post("/v1/deposits", json=digests))
 
 
-def test_many_at_once_do_not_pass_the_accounts_limit_together(small: Service) -> None:
-    client = Client(small.base, small.key("crowd"))
+def test_many_at_once_do_not_pass_the_accounts_limit_together(
+    small: Service, small_staff: Staff
+) -> None:
+    client = small_staff.client()
     before = kept(small)
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda _: post(client, some_bytes(60_000)), range(8)))
@@ -757,9 +770,9 @@ def test_a_key_used_for_another_request_is_refused_and_nothing_kept(
     assert kept(service) == before
 
 
-def test_a_key_belongs_to_one_account(service: Service, agency: Client) -> None:
+def test_a_key_belongs_to_one_account(staff: Staff, agency: Client) -> None:
     key = str(uuid.uuid4())
-    others = Client(service.base, service.key("another account"))
+    others = staff.client()
     assert (
         registered(post(agency, b"one", idempotency_key=key))["id"]
         != registered(post(others, b"one", idempotency_key=key))["id"]
