@@ -3,7 +3,8 @@
 Beside it one process that reads the same file, computes the same digests with hashlib, writes a
 copy and fsyncs it. Both once with the digests of the default settings and once with SHA-256 alone
 (`…_sha256`), since SM3 runs at a fifth of the speed that processors give SHA-256. The best of
-several runs counts on both sides: the disk is shared.
+several runs counts on both sides, and what a run wrote is removed before the next: a virtual
+machine that fills memory for the first time waits for its host, and would measure that instead.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ SETTINGS = {"": ",".join(Settings().digests), "_sha256": ""}
 
 
 def measure(*, quick: bool) -> dict[str, object]:
-    size, runs = (GIB // 4, 2) if quick else (2 * GIB, 3)
+    size, runs = (GIB // 4, 4) if quick else (2 * GIB, 4)
     figures: dict[str, object] = {}
     with folder() as where:
         file = where / "original"
@@ -38,7 +39,7 @@ def measure(*, quick: bool) -> dict[str, object]:
             bare = max(_bare(file, where / "copy", digests) for _ in range(runs))
             with service(digests=digests) as (running, key):
                 _upload(running.port, key, file, CHUNK)
-                ours = max(_upload(running.port, key, file, size) for _ in range(runs))
+                ours = max(_upload_once(running, key, file, size) for _ in range(runs))
             figures |= {
                 f"upload_ratio{suffix}": round(ours / bare, 3),
                 f"upload_ratio{suffix}_yardstick": 1.0,
@@ -101,6 +102,14 @@ def _upload(port: int, key: str, file: Path, size: int) -> float:
     if not answer.startswith(b"HTTP/1.1 201"):
         raise RuntimeError(f"the upload was answered {answer[:300]!r}")
     return size / elapsed
+
+
+def _upload_once(running: Service, key: str, file: Path, size: int) -> float:
+    per_s = _upload(running.port, key, file, size)
+    for original in (running.home / "objects" / "originals").rglob("*"):
+        if original.is_file():
+            original.unlink()
+    return per_s
 
 
 def _growth(file: Path) -> float:

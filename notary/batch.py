@@ -35,14 +35,14 @@ from notary.errors import Conflict, MalformedInput, NotFound, Rejected, TooLarge
 from notary.intake import Intake, case_section, check_size, depositor_section
 from notary.ledger import Growing
 from notary.model import Case, Declared, Principal, uuid7
-from notary.record import EVIDENCE, SALT_BYTES, build_record
 from notary.sequencer import Committed, Sequencer
-from notary.statement import EVIDENCE_TYPE
+from notary.signing import Row, Signers, sign_rows, signers
 from storage.database import METADATA, Database
 from storage.errors import StoreUnavailable
 
 CHUNK_ROWS = 1_000
 CHUNK_BYTES = 4 << 20
+CHUNKS_ALONE = 5
 ANSWER_ROWS = 5_000
 MAX_ROW_BYTES = 65_536
 
@@ -65,11 +65,6 @@ NOTE = sa.Table(
     sa.Column("batch_row", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("line", sa.Text, nullable=False),
 )
-
-Row = dict[str, Any]
-"""A built row: the columns of `deposit` without index and time of registration, its statement
-under `statement`, its number in the batch under `batch_row`. A refused one has only `batch_row`
-and `problem`, a (code, detail)."""
 
 
 class Problem(NamedTuple):
@@ -101,11 +96,12 @@ class _Spool:
         except OSError as exc:
             raise StoreUnavailable(f"temporary file for a batch: {exc.strerror}") from exc
 
-    def append(self, rows: list[Row]) -> None:
-        """Raises StoreUnavailable where there is no room for temporary files."""
+    def append(self, packed: bytes) -> None:
+        """A chunk as marshal packs it: plain values of our own, of this very batch only.
+
+        Raises StoreUnavailable where there is no room for temporary files.
+        """
         try:
-            # marshal: plain values of our own, written and read by this very process only.
-            packed = marshal.dumps(rows)
             self._file.write(len(packed).to_bytes(8, "big") + packed)
             self._file.flush()
         except OSError as exc:
@@ -120,6 +116,32 @@ class _Spool:
     def close(self) -> None:
         with contextlib.suppress(OSError):  # what could not be written is not wanted any more
             self._file.close()
+
+
+class _Signing:
+    """Rows on their way into the spool. Those of a large batch are signed by processes beside
+    ours, which take a moment to start."""
+
+    def __init__(self, spool: _Spool, intake: Intake, stack: contextlib.ExitStack) -> None:
+        self._spool, self._stack = spool, stack
+        self._statements, self._randomness = intake.statements, intake.randomness
+        self._signers: Signers | None = None
+        self._chunks = 0
+
+    def put(self, rows: list[Row]) -> None:
+        self._chunks += 1
+        if self._chunks == CHUNKS_ALONE:
+            self._signers = self._stack.enter_context(signers(self._statements))
+        if self._signers is None:
+            rows = sign_rows(rows, self._statements, self._randomness)
+            self._spool.append(marshal.dumps(rows))
+        elif (signed := self._signers.give(rows)) is not None:
+            self._spool.append(signed)
+
+    def finish(self) -> None:
+        if self._signers is not None:
+            for signed in self._signers.rest():
+                self._spool.append(signed)
 
 
 class _BatchWork:
@@ -309,7 +331,9 @@ class BatchIntake:
         spool = _Spool(self._folder)
         try:
             builder = _Builder(self._intake, by)
-            count, print_ = self._spool(lines, spool, builder, check_end, atomic=atomic)
+            with contextlib.ExitStack() as stack:
+                signing = _Signing(spool, self._intake, stack)
+                count, print_ = self._sign(lines, signing, builder, check_end, atomic=atomic)
             id_ = uuid7(self._intake.clock.now(), self._intake.randomness(10))
             totals = Totals(
                 id=id_, rows=count, registered=0, duplicates=0, refused=0, first_index=None
@@ -320,10 +344,10 @@ class BatchIntake:
             spool.close()
         return committed
 
-    def _spool(
+    def _sign(
         self,
         lines: Iterable[bytes],
-        spool: _Spool,
+        signing: _Signing,
         builder: _Builder,
         check_end: Callable[[int | None, int], None],
         *,
@@ -349,10 +373,11 @@ class BatchIntake:
             chunk.append((count, line))
             weight += len(line)
             if len(chunk) == CHUNK_ROWS or weight > CHUNK_BYTES:
-                spool.append(builder.build(chunk))
+                signing.put(builder.build(chunk))
                 chunk, weight = [], 0
         check_end(end, count)
-        spool.append(builder.build(chunk))
+        signing.put(builder.build(chunk))
+        signing.finish()
         return count, print_.digest()
 
     def totals(self, batch_id: str, by: Principal) -> Totals:
@@ -383,7 +408,8 @@ class BatchIntake:
 
 
 class _Builder:
-    """Turns lines into rows. Cases are looked up once, exhibit numbers taken chunk by chunk."""
+    """Turns lines into rows, not yet signed. Cases are looked up once, exhibit numbers taken
+    chunk by chunk."""
 
     def __init__(self, intake: Intake, by: Principal) -> None:
         self._intake, self._by = intake, by
@@ -391,7 +417,7 @@ class _Builder:
         self._cases: dict[tuple[str, str | None], Case] = {}
 
     def build(self, lines: list[tuple[int, bytes]]) -> list[Row]:
-        now = self._intake.clock.now()
+        received_at = rfc3339(self._intake.clock.now())
         parsed: list[tuple[int, tuple[Declared, Case | None] | Problem]] = []
         wanted: Counter[str] = Counter()
         for number, line in lines:
@@ -412,7 +438,7 @@ class _Builder:
             if isinstance(found, Problem):
                 rows.append({"batch_row": number, "problem": tuple(found)})
             else:
-                rows.append(self._row(number, *found, now, numbers))
+                rows.append(self._row(number, *found, received_at, numbers))
         return rows
 
     def _declared(self, line: bytes) -> Declared:
@@ -443,12 +469,9 @@ class _Builder:
         number: int,
         declared: Declared,
         case: Case | None,
-        now: datetime,
+        received_at: str,
         numbers: dict[str, int],
     ) -> Row:
-        intake, by = self._intake, self._by
-        randomness = intake.randomness(10 + 16 + 5 * SALT_BYTES)
-        id_ = uuid7(now, randomness[:10])
         exhibit = declared.exhibit
         if case is not None and exhibit is None:
             exhibit = str(numbers[case.id])
@@ -469,17 +492,10 @@ class _Builder:
             sections["provenance"] = {"stated_by_depositor": declared.provenance}
         if declared.links:
             sections["links"] = declared.links
-        record = build_record(
-            type_=EVIDENCE,
-            id_=id_,
-            received_at=now,
-            sections=sections,
-            salts=randomness[26:],
-        )
         return {
             "batch_row": number,
-            "id": id_,
-            "account_id": by.account_id,
+            "sections": sections,
+            "account_id": self._by.account_id,
             "case_id": None if case is None else case.id,
             "exhibit": exhibit,
             "client_reference": declared.client_reference,
@@ -491,12 +507,7 @@ class _Builder:
             "digests": json.dumps(declared.digests),
             "stored": False,
             "document_timestamp": declared.document_timestamp,
-            "record": record.text,
-            "disclosures": " ".join(record.disclosures),
-            "received_at": rfc3339(now),
-            "statement": intake.statements.sign(
-                record.digest(), preimage_type=EVIDENCE_TYPE, randomness=randomness[10:26]
-            ),
+            "received_at": received_at,
         }
 
 

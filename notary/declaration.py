@@ -37,7 +37,7 @@ _DECODER = json.JSONDecoder(parse_float=_finite, parse_constant=_finite)
 
 def parse_object(raw: bytes) -> dict[str, Any]:
     try:
-        text = raw.decode("utf-8-sig")
+        text = raw.decode("utf-8").removeprefix("\N{ZERO WIDTH NO-BREAK SPACE}")
         value = _DECODER.decode(text)
         if "\\u" in text:  # only an escape can stand for a lone surrogate
             json.dumps(value, ensure_ascii=False).encode("utf-8")

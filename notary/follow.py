@@ -9,20 +9,20 @@ by a few tiles whatever the size of the tree.
 
 from __future__ import annotations
 
-import base64
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, TypeVar
 
 from notary.errors import MalformedInput, Unreachable
 from notary.signed_head import (
     Contradiction,
-    Exhibit,
     Identity,
     Kind,
     SignedHead,
+    binary_exhibit,
     compare,
     open_checkpoint,
 )
@@ -46,16 +46,40 @@ class Withheld(Unreachable):
 
     code = "withheld"
 
+    def __init__(self, message: str, *, path: str) -> None:
+        super().__init__(message)
+        self.path = path
 
-def fetch_checkpoint(source: Source, identity: Identity, path: str = CHECKPOINT) -> SignedHead:
-    """The checkpoint that `source` has at `path`, verified.
 
-    Raises Unreachable where there is none or it is no note, and as `open_checkpoint` does.
+def fetch_checkpoint(source: Source, identity: Identity) -> SignedHead:
+    """The log's newest checkpoint, verified.
+
+    Raises Unreachable where there is none, and as `open_checkpoint` does.
     """
-    data = source.read(path, MAX_NOTE_BYTES)
+    data = source.read(CHECKPOINT, MAX_NOTE_BYTES)
     if data is None:
-        raise Unreachable(f"{source.name} has no {path}")
-    return open_checkpoint(data, identity, label=f"{path} of {source.name}")
+        raise Unreachable(f"{source.name} has no {CHECKPOINT}")
+    return open_checkpoint(data, identity, label=f"{CHECKPOINT} of {source.name}")
+
+
+def remembered(path: Path, identity: Identity) -> SignedHead | None:
+    """The checkpoint that a run before this one kept at `path`, None where none did.
+
+    Raises MalformedInput where something else lies there, Unverifiable for an unknown key.
+    """
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as exc:
+        raise Unreachable(f"{path} cannot be read: {exc}") from exc
+    try:
+        return open_checkpoint(data, identity, label=str(path))
+    except (Contradiction, Unreachable) as exc:
+        raise MalformedInput(
+            f"{path} is no checkpoint of {identity.origin!r} that was verified: {exc}",
+            code="settings",
+        ) from exc
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +132,7 @@ def open_tree(source: Source, head: SignedHead) -> Tree:
             name=names[0] if len(names) == 1 else "",
             exhibits=(
                 head.exhibit("the checkpoint"),
-                *map(_binary, names, edge.values()),
+                *map(binary_exhibit, names, edge.values()),
             ),
         )
     tree.edge = edge
@@ -128,6 +152,8 @@ class Tree:
         """A tile as wide as the tree has it, proved. Raises Contradiction, Withheld,
         Unreachable."""
         found = self.edge.get((level, n)) or self._kept.get((level, n))
+        if (level, n) in self._kept:
+            self._kept.move_to_end((level, n))  # those above many others stay
         if found is None:
             found = self.fetch(TileId(level=level, n=n))
             self._prove_tile(level, n, found)
@@ -197,7 +223,8 @@ class Tree:
         if data is None:
             raise Withheld(
                 f"{self._source.name} has no {path}, which its checkpoint of size "
-                f"{self.head.size} implies"
+                f"{self.head.size} implies",
+                path=wanted.encode(),
             )
         if wanted.level != ENTRIES and len(data) != wanted.width * merkle.HASH_SIZE:
             raise self._wrong(
@@ -242,13 +269,8 @@ class Tree:
             kind,
             f"{path} of {self._source.name}: {why}",
             name=path,
-            exhibits=(self.head.exhibit("the checkpoint"), _binary(path, data)),
+            exhibits=(self.head.exhibit("the checkpoint"), binary_exhibit(path, data)),
         )
-
-
-def _binary(label: str, data: bytes) -> Exhibit:
-    text = base64.encodebytes(data).decode("ascii")
-    return Exhibit(label=f"{label}, what is at fault in it, in base64", text=text)
 
 
 def _cut(full: bytes, wanted: TileId) -> bytes:

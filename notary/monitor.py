@@ -17,10 +17,9 @@ from typing import Final
 
 from notary.clock import Clock, rfc3339
 from notary.errors import MalformedInput, Unreachable, Unverifiable
-from notary.follow import Tree, fetch_checkpoint, open_tree
+from notary.follow import Tree, fetch_checkpoint, open_tree, remembered
 from notary.signed_head import (
     Contradiction,
-    Exhibit,
     Identity,
     Kind,
     SignedHead,
@@ -28,6 +27,7 @@ from notary.signed_head import (
     open_checkpoint,
 )
 from notary.source import HttpSource, Source
+from notary.tlog.note import MAX_NOTE_BYTES
 from notary.tlog.policy import Witness
 from storage.durable import replace_file, write_file
 
@@ -89,7 +89,7 @@ class Monitor:
         Unreachable, of it Withheld and Stale, and Unverifiable where it could not look: a stale
         checkpoint is verified and remembered all the same.
         """
-        last = self._last()
+        last = remembered(self._state, self._identity)
         try:
             now = self._verify(last)
         except Contradiction as exc:
@@ -103,20 +103,6 @@ class Monitor:
             root=now.root,
             age_s=self._age(now),
         )
-
-    def _last(self) -> SignedHead | None:
-        try:
-            data = self._state.read_bytes()
-        except FileNotFoundError:
-            return None
-        try:
-            return open_checkpoint(data, self._identity, label=str(self._state))
-        except (Contradiction, Unreachable, OSError) as exc:
-            raise MalformedInput(
-                f"{self._state} is not the memory of a monitor of {self._identity.origin!r}: "
-                f"{exc}",
-                code="settings",
-            ) from exc
 
     def _verify(self, last: SignedHead | None) -> SignedHead:
         # Witnesses first: what they have seen of an honest log, it still has a moment later.
@@ -176,9 +162,11 @@ class Monitor:
         source = self._witness_source(witness.url)
         path = f"{hashlib.sha256(self._identity.origin.encode()).hexdigest()}/checkpoint"
         try:
-            if source.read(path, 0) is None:
+            data = source.read(path, MAX_NOTE_BYTES)
+            if data is None:
                 return None
-            seen = fetch_checkpoint(source, self._identity, path)
+            label = f"the checkpoint of witness {witness.name!r}"
+            seen = open_checkpoint(data, self._identity, label=label)
         except Unreachable as exc:
             return exc
         except Unverifiable as exc:
@@ -213,7 +201,9 @@ class Monitor:
             policy.check(signers)
         except Unverifiable as exc:
             if silent:
-                raise Unreachable(f"{exc}, and not all could be asked: {'; '.join(silent)}") from exc
+                raise Unreachable(
+                    f"{exc}, and not all could be asked: {'; '.join(silent)}"
+                ) from exc
             raise Contradiction(
                 Kind.QUORUM,
                 f"{exc} for size {max(since, 1)} or larger",
@@ -238,7 +228,3 @@ def keep_evidence(contradiction: Contradiction, state: Path) -> Path:
                 continue
         return path
     raise Unreachable(f"there are {MOST_EVIDENCE} files {state.name}.evidence already")
-
-
-def as_exhibits(contradiction: Contradiction) -> tuple[Exhibit, ...]:
-    return contradiction.exhibits

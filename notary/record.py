@@ -21,6 +21,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from certs.canonical import parse_json
+from certs.errors import CertificateMalformed
 from notary.clock import rfc3339
 from notary.errors import BadCertificate, MalformedInput
 
@@ -115,8 +117,9 @@ def parse_disclosure(disclosure: str) -> tuple[str, object]:
         raw = base64.urlsafe_b64decode(disclosure + "=" * (-len(disclosure) % 4))
         if _b64url(raw) != disclosure:
             raise ValueError("not canonical base64url")
-        triple = json.loads(raw)
-    except (ValueError, binascii.Error, RecursionError) as exc:
+        # Strict: two verifiers that read a section differently would show two different things.
+        triple = parse_json(raw)
+    except (ValueError, CertificateMalformed) as exc:
         raise MalformedInput(
             f"disclosure {disclosure[:24]!r} cannot be read", code="disclosure_malformed"
         ) from exc

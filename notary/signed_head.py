@@ -5,6 +5,7 @@ PURE.
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -52,6 +53,11 @@ class Exhibit:
 
     label: str
     text: str
+
+
+def binary_exhibit(label: str, data: bytes) -> Exhibit:
+    text = base64.encodebytes(data).decode("ascii")
+    return Exhibit(label=f"{label}, in base64", text=text)
 
 
 class Contradiction(VerificationError):

@@ -73,6 +73,10 @@ class StatementSigner:
         self._key = key
         self._templates: dict[str, tuple[bytes, bytes, bytes, bytes]] = {}
 
+    def private_bytes(self) -> bytes:
+        """The raw Ed25519 key, for a process that signs beside this one."""
+        return self._key.private_bytes_raw()
+
     def sign(self, payload: bytes, *, preimage_type: str, randomness: bytes) -> bytes:
         """The COSE_Sign1 bytes over a 32-byte `payload`; `randomness` (16 bytes) makes `sub`."""
         head, tail, signing_head, envelope = self._template(preimage_type)
@@ -149,7 +153,9 @@ def parse_statement(data: bytes) -> Statement:
         )
         if unprotected != {} or len(payload) != 32 or len(signature) != 64 or again != data:
             raise ValueError("not in deterministic form")
-    except (cbor2.CBORDecodeError, ValueError, TypeError, KeyError, cbor2.CBOREncodeError) as exc:
+    except (
+        cbor2.CBORDecodeError, cbor2.CBOREncodeError, ValueError, TypeError, LookupError,
+    ) as exc:  # fmt: skip
         raise MalformedInput(
             f"statement cannot be read: {exc}", code="statement_malformed"
         ) from exc

@@ -54,6 +54,7 @@ from notary.tlog.note import (
     parse_note,
     parse_vkey,
 )
+from notary.tlog.policy import NONE
 from notary.trust import Trust
 from notary.tsp import parse_response, verify_token
 
@@ -334,7 +335,7 @@ class _Examination:
     def _witnesses(self, note: Note) -> None:
         """The quorum that the trust file asks for, if it asks for one."""
         policy = None if self.trust is None else self.trust.witness_policy
-        if policy is None:
+        if policy is None or policy.quorum == NONE:
             return
         try:
             cosigners = open_note(note, [witness.key for witness in policy.witnesses])
@@ -500,6 +501,8 @@ def _judge_token(
 def registered_content(sections: Mapping[str, object]) -> tuple[str | None, int | None]:
     """(SHA-256 in hex, size) of the registered original; (None, None) where it is withheld."""
     match sections.get("content"):
-        case {"digests": {"sha-256": str(sha256)}, "size": int(size)} if _HEX.fullmatch(sha256):
+        case {"digests": {"sha-256": str(sha256)}, "size": int(size)} if _HEX.fullmatch(
+            sha256
+        ) and not isinstance(size, bool):
             return sha256, size
     return None, None

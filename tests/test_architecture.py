@@ -26,13 +26,13 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "web",
         "jobs",
         "office",
-        "batch issue fsck stamping witnessing people sweep",
+        "batch issue fsck stamping witnessing people sweep monitor mirror",
         "fsck_records",
         "intake",
         "chronicle",
         "sequencer",
-        "house witness_house",
-        "ledger register stamps accounts keys settings tsa witness cosigner halt",
+        "house witness_house follow",
+        "ledger register stamps accounts keys settings tsa witness cosigner halt source signing",
         "authority outside",
         "report",
         "verify custody access declaration",
@@ -40,7 +40,7 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "cms",
         "certpath",
         "receipt",
-        "digest record statement der",
+        "digest record statement der signed_head",
         "tlog",
         "model",
         "errors clock findings",
@@ -48,8 +48,8 @@ ROWS: tuple[frozenset[str], ...] = tuple(
 )
 PURE = frozenset(
     (  # noqa: SIM905  # names read better than a column of quotes
-        "tlog der certpath cms tsp trust digest record statement receipt provenance declaration verify "
-        "custody access model errors"
+        "tlog signed_head der certpath cms tsp trust digest record statement receipt provenance "
+        "declaration verify custody access model errors"
     ).split()
 )
 IMPURE_MODULES = frozenset(
@@ -71,7 +71,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "asn1crypto": ("notary/authority.py",),
     "huey": ("notary/jobs.py",),
     "granian": ("notary/cli/serve.py",),
-    "click": ("notary/cli/main.py",),
+    "click": ("notary/cli/main.py", "notary/cli/watch.py"),
     "argon2": ("notary/accounts.py",),
     "filetype": ("notary/intake.py",),
     "jsonschema_rs": ("notary/provenance.py",),

@@ -1,4 +1,4 @@
-"""The command line: `notary init`, `serve`, `worker`, `verify`, `key`, `sweep`, `fsck`, `trust`…"""
+"""The command line: `notary init`, `serve`, `verify`, `key`, `sweep`, `fsck`, `monitor`…"""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import click
 
 from notary.cli import verify as verify_command
 from notary.cli.serve import serve_house, serve_web, serve_witness, work
+from notary.cli.watch import mirror, monitor
 from notary.clock import rfc3339
 from notary.errors import IntegrityError, NotaryError, Rejected, TryAgain
 from notary.findings import Depth
@@ -227,6 +228,10 @@ def witness(home: Path, name: str, logs: tuple[str, ...], host: str, port: int) 
     for key in witness_keys(home):
         click.echo(key.encode())
     serve_witness(home, host=host, port=port)
+
+
+cli.add_command(monitor)
+cli.add_command(mirror)
 
 
 def main() -> None:

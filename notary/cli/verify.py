@@ -25,6 +25,8 @@ from notary.trust import Trust, parse_trust
 from notary.verify import Document, Report, Status, verify
 
 CHUNK = 1 << 20
+# How every certificate begins, its names being sorted; other JSON documents do not.
+FIRST_MEMBER = b'{"certificate_id":'
 USAGE = 64
 _MARKS = {Status.PASSED: "✓", Status.FAILED: "✗", Status.NOT_MADE: "–"}
 
@@ -123,9 +125,10 @@ def _read_document(path: Path) -> Document:
 def _is_certificate(source: Any) -> bool:
     source.seek(0)
     try:
-        return read_container(source.read(), "document").original is None
+        contents = read_container(source.read(), "document")
     except CertificateMalformed:
         return False
+    return contents.original is None and contents.certificate.startswith(FIRST_MEMBER)
 
 
 def _digest(source: Any, size: int | None) -> Document:

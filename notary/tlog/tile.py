@@ -106,16 +106,14 @@ def hash_reader(read_tile: TileReader) -> HashReader:
     proofs of one request or one batch. Raises what `read_tile` raises, and Corrupt where a
     tile does not hold the hash.
     """
-    pyramids: dict[tuple[int, int], list[bytes]] = {}
+    pyramids: dict[tuple[int, int], tuple[bytes, ...]] = {}
 
     def read(level: int, index: int) -> bytes:
         tile_level, height = divmod(level, TILE_HEIGHT)
         n, position = divmod(index, TILE_WIDTH >> height)
         rows = pyramids.get((tile_level, n))
         if rows is None:
-            rows = pyramids[tile_level, n] = [read_tile(tile_level, n)]
-        while len(rows) <= height:
-            rows.append(_row_above(rows[-1]))
+            rows = pyramids[tile_level, n] = _pyramid(read_tile(tile_level, n))
         found = rows[height][position * HASH_SIZE : (position + 1) * HASH_SIZE]
         if len(found) != HASH_SIZE:
             raise Corrupt(
@@ -268,6 +266,17 @@ def _row_above(hashes: bytes) -> bytes:
     """The parents of a row of hashes; the last one of an odd row has none yet."""
     pairs = range(0, len(hashes) - _PAIR_BYTES + 1, _PAIR_BYTES)
     return b"".join([sha256(b"\x01" + hashes[i : i + _PAIR_BYTES]).digest() for i in pairs])
+
+
+# By content, as below: proofs of all readers meet the same few tiles of the upper levels.
+# At most 256 times 16 KiB.
+@lru_cache(maxsize=256)
+def _pyramid(tile: bytes) -> tuple[bytes, ...]:
+    """The tile, and above it each row up to the one that a full tile's root would be."""
+    rows = [tile]
+    for _ in range(TILE_HEIGHT):
+        rows.append(_row_above(rows[-1]))
+    return tuple(rows)
 
 
 def _subtree_root(hashes: bytes) -> bytes:

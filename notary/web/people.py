@@ -73,7 +73,7 @@ def show_account(account_id: str) -> Response:
 @describe(
     "Change the role, or disable the account",
     answers={200: answer("changed", ref("Account"))},
-    problems=(404,),
+    problems=(404, 409),
     body=json_body("AccountChange"),
     path={"account_id": UUID},
 )

@@ -188,7 +188,8 @@ def respond(problem: Problem) -> Response:
         response.headers["Retry-After"] = str(problem.retry_after_s)
     if problem.status == 401:
         response.headers["WWW-Authenticate"] = 'Bearer realm="evidence"'
-    if problem.status in (400, 408, 411, 413) and request.method == "POST":
-        # The rest of a refused body is not read: the connection cannot be used again.
+    if request.method not in ("GET", "HEAD", "OPTIONS"):
+        # The rest of a refused body is not read, so the server ends the connection. A client that
+        # is not told would lose its next request on it.
         response.headers["Connection"] = "close"
     return response

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import random
+import shutil
 import sqlite3
 import threading
 import time
@@ -262,6 +263,7 @@ def test_nothing_acknowledged_is_lost_by_killing_the_whole_service(tmp_path: Pat
         check_at_the_end(service, client, everything)
     finally:
         service.stop()
+    shutil.rmtree(tmp_path / "objects")  # gibibytes, and pytest keeps the folders of the last runs
 
 
 def check_at_the_end(service: Service, client: Client, everything: list[Acknowledged]) -> None:

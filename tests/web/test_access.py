@@ -56,6 +56,7 @@ TABLE = {
     "GET /v1/accounts/{account_id}": MANAGER,
     "PATCH /v1/accounts/{account_id}": MANAGER,
     "POST /v1/accounts/{account_id}/keys": "  201   403   403    403   403      403    403  401",
+    "POST /v1/accounts/{account_id}/links": " 201   403   403    403   403      403    403  401",
     "GET /v1/accounts/{account_id}/keys": MANAGER,
     "DELETE /v1/accounts/{account_id}/keys/{key_id}": "204 403 403 403 403      403    403  401",
     "GET /v1/events": "                       200   403   200    403   403      403    403  401",

@@ -670,6 +670,30 @@ def test_a_link_to_what_is_not_there_or_not_yours_is_refused_alike(
     assert len(kept(service)) == len(before) + 1
 
 
+# --- what a refusal does to the connection -----------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/deposits?case=none",
+        "/v1/deposits?exhibit=1",
+        "/v1/deposits?previous=x",
+        "/v1/nowhere",
+        "/v1/limits",
+    ],
+)
+def test_a_client_is_told_that_a_refused_body_ends_the_connection(
+    agency: Client, path: str
+) -> None:
+    """Or else its next request, on the same connection, would get no answer."""
+    refused = post(agency, some_bytes(3_000_000), path)
+    assert refused.status_code in (400, 404, 405)
+    assert refused.headers["Connection"] == "close"
+    for _ in range(3):
+        registered(post(agency, some_bytes()))
+
+
 # --- limits -------------------------------------------------------------------------------------
 
 

@@ -46,10 +46,20 @@ class _At:
 
 
 class House:
-    """A log of SIZE entries with keys derived from `words`, and an authority of its own."""
+    """A log with keys derived from `words`, and an authority of its own. `record` and `statement`
+    take the place of the right ones, in the ledger as well."""
 
-    def __init__(self, words: str) -> None:
+    def __init__(
+        self,
+        words: str,
+        *,
+        index: int = INDEX,
+        size: int = SIZE,
+        record: Record | None = None,
+        statement: bytes | None = None,
+    ) -> None:
         self.words = words
+        self.index, self.size = index, size
         self.keys = HouseKeys(
             log=Ed25519PrivateKey.from_private_bytes(seed(f"{words} log")),
             log_pq=MLDSA44PrivateKey.from_seed_bytes(seed(f"{words} log ml-dsa")),
@@ -58,10 +68,11 @@ class House:
         )
         self.sign_head, self.signers = head_signer(ORIGIN, self.keys)
         self.statements = StatementSigner(ORIGIN, self.keys.statement)
-        self.record = self._record()
-        self.entries = [self._genesis(), *(self._entry(at) for at in range(1, SIZE))]
+        self.record = record or self._record()
+        self.entries = [self._genesis(), *(self._entry(at) for at in range(1, size))]
+        self.entries[index] = statement or self._entry(index)
         self.leaves = [merkle.leaf_hash(entry) for entry in self.entries]
-        self.root = merkle.root_hash(SIZE, self.read)
+        self.root = merkle.root_hash(size, self.read)
         self.authority = self._authority()
 
     def read(self, level: int, index: int) -> bytes:
@@ -113,7 +124,7 @@ class House:
         return self._statement(hashlib.sha256(genesis.encode()).digest(), GENESIS_TYPE, "0")
 
     def _entry(self, at: int) -> bytes:
-        digest = self.record.digest() if at == INDEX else seed(f"record {at}")
+        digest = self.record.digest() if at == self.index else seed(f"record {at}")
         return self._statement(digest, EVIDENCE_TYPE, str(at))
 
     def _statement(self, digest: bytes, type_: str, word: str) -> bytes:
@@ -151,7 +162,7 @@ class House:
         )
 
     def draft(self) -> UnsignedCertificate:
-        checkpoint = self.sign_head(SIZE, self.root, RECEIVED).decode()
+        checkpoint = self.sign_head(self.size, self.root, RECEIVED).decode()
         text = parse_note(checkpoint.encode()).text
         return UnsignedCertificate(
             certificate_id="01a20cd5-8e44-7b02-9c41-0b6d3e9a1f57",
@@ -160,12 +171,12 @@ class House:
             issued_for="generic",
             record=self.record.text,
             disclosures=self.record.disclosures,
-            statement=self.entries[INDEX],
+            statement=self.entries[self.index],
             log=LogEntry(
                 origin=ORIGIN,
-                index=INDEX,
-                size=SIZE,
-                inclusion_proof=merkle.prove_inclusion(INDEX, SIZE, self.read),
+                index=self.index,
+                size=self.size,
+                inclusion_proof=merkle.prove_inclusion(self.index, self.size, self.read),
                 checkpoint=checkpoint,
             ),
             timestamps=(
@@ -188,14 +199,17 @@ class House:
     def seal(self, draft: UnsignedCertificate) -> bytes:
         return sign_certificate(draft, self.keys.certificate).encode()
 
-    def trust(self) -> str:
+    def trusted(self) -> Trust:
         return Trust(
             origin=ORIGIN,
             log_keys=tuple(signer.verifier for signer in self.signers),
             statement_keys=(self.keys.statement.public_key().public_bytes_raw(),),
             certificate_keys=(self.keys.certificate.public_key().public_bytes_raw(),),
             timestamp_roots=self.authority.roots,
-        ).encode()
+        )
+
+    def trust(self) -> str:
+        return self.trusted().encode()
 
 
 def encode(raw: bytes) -> str:

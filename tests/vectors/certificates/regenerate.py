@@ -1,8 +1,8 @@
 """Writes the certificate vectors: `python -m tests.vectors.certificates.regenerate`.
 
-Every case is a folder: `certificate.json`, where there is one the file to be compared as
-`content`, where there is one `trust.toml`, the expected verdict in `expected.json`, and a README
-that says why. `match/` also has `intermediate.json`, the values on the way. A case is checked by
+Every case is a folder, as docs/format.md describes them. The cases here are of a certificate with
+one thing wrong; further ones are in the
+`cases_of_…` beside it. A case is checked by
 `tests/certs/test_vectors.py`; a new one needs no code there.
 
 The signing keys are SHA-256 of the words below, so that anyone can sign further cases. The
@@ -17,7 +17,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,8 @@ from notary.statement import EVIDENCE_TYPE, parse_statement
 from notary.tlog import merkle
 from notary.tlog.note import key_id, parse_note, signed_message
 from notary.tlog.proof import TlogProof
+from tests.vectors.certificates import cases_of_checkpoint, cases_of_parts, cases_of_time
+from tests.vectors.certificates.case import Case, write
 from tests.vectors.certificates.house import (
     CONTENT,
     INDEX,
@@ -49,39 +51,6 @@ def _flip(text: str, at: int) -> str:
     raw = bytearray(base64.b64decode(text))
     raw[at] ^= 1
     return encode(bytes(raw))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
-    name: str
-    why: str
-    certificate: bytes
-    verdict: str
-    code: str
-    content: bytes | None = CONTENT
-    trust: str | None = None
-
-
-STATUS = {"confirmed": 0, "not_this_file": 1, "not_genuine": 1, "undecided": 2, "superseded": 3}
-
-
-def write(case: Case) -> Path:
-    folder = HERE / case.name
-    folder.mkdir()
-    folder.joinpath("README").write_text(case.why + "\n", "utf-8")
-    folder.joinpath("certificate.json").write_bytes(case.certificate)
-    if case.content is not None:
-        folder.joinpath("content").write_bytes(case.content)
-    if case.trust is not None:
-        folder.joinpath("trust.toml").write_text(case.trust, "utf-8")
-    expected = {
-        "verdict": case.verdict,
-        "code": case.code,
-        "exit_status": STATUS[case.verdict],
-        "trusted_keys": case.trust is not None,
-    }
-    folder.joinpath("expected.json").write_text(json.dumps(expected, indent=2) + "\n", "utf-8")
-    return folder
 
 
 def intermediate(house: House, draft: UnsignedCertificate) -> dict[str, Any]:
@@ -174,6 +143,8 @@ def document_cases(house: House, draft: UnsignedCertificate) -> list[Case]:
         case("document_cut_fail", "The file lacks its last byte.", "digest_mismatch", CONTENT[:-1]),
         case("document_empty_fail", "The file has no bytes; the registered one has.", "empty_file",
              b""),
+        case("document_is_other_json_fail", "The file is JSON and no certificate.",
+             "digest_mismatch", b'{"type":"something else"}'),
         case("document_is_the_certificate_fail", "The certificate was handed in as the file.",
              "certificate_file_given", sealed),
         case("no_document_fail", "No file was given: the certificate alone is not a match.",
@@ -325,12 +296,15 @@ def main() -> None:
         *document_cases(house, draft),
         *resealed_cases(house, draft),
         *bytes_cases(house, draft),
+        *cases_of_parts.all_cases(house, draft),
+        *cases_of_checkpoint.all_cases(house, draft),
+        *cases_of_time.all_cases(house, draft),
     ]
     for old in HERE.iterdir():
         if old.is_dir() and old.name != "__pycache__":
             shutil.rmtree(old)
     for case in cases:
-        write(case)
+        write(case, HERE)
     said = json.dumps(intermediate(house, draft), indent=2)
     match = HERE / "match"
     match.joinpath("intermediate.json").write_text(said + "\n", "utf-8")
