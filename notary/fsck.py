@@ -9,6 +9,7 @@ deposit's. Read-only, in bounded memory. The second half is in fsck_records.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 
 import sqlalchemy as sa
 
@@ -30,19 +31,24 @@ def fsck(
     database: Database,
     objects: ObjectStore,
     trust: Trust,
+    strays_before: datetime,
     depth: Depth = Depth.ORIGINALS,
     start: int = 0,
     progress: Progress = lambda what, done, of: None,
 ) -> Findings:
     """Nothing is changed. Records and originals are read from index `start` on; the tree always
-    from its beginning, since that is what the rest is compared with."""
+    from its beginning, since that is what the rest is compared with.
+
+    An object without a deposit that was touched since `strays_before` is an upload on its way,
+    or what a crash left for the sweep; an older one is a fault.
+    """
     findings = Findings()
     derive_tree(database, trust.log_keys, findings, progress)
     check_tokens(database, trust, findings)
     if depth is not Depth.LEDGER:
         check_records(database, objects, trust, findings, depth, start, progress)
     if depth is Depth.ORIGINALS and start == 0:
-        check_strays(database, objects, findings)
+        check_strays(database, objects, strays_before, findings)
     return findings
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from datetime import datetime
 from itertools import islice
 from typing import Any
 
@@ -202,10 +203,11 @@ def _original(row: sa.Row[Any], objects: ObjectStore, findings: Findings) -> Non
         findings.fault(name, f"sha-256 is {computed}, registered {row.sha256}")
 
 
-def check_strays(database: Database, objects: ObjectStore, findings: Findings) -> None:
-    """Every object must be some deposit's. A young one may be a deposit on its way: the sweep
-    knows the difference, and removes what is old."""
-    keys = (found.key for found in objects.walk("originals/"))
+def check_strays(
+    database: Database, objects: ObjectStore, before: datetime, findings: Findings
+) -> None:
+    """Every object last touched before that must be some deposit's."""
+    keys = (found.key for found in objects.walk("originals/") if found.modified_at < before)
     while chunk := list(islice(keys, 500)):
         ids = {key.rsplit("/", 1)[1]: key for key in chunk}
         with database.reading() as connection:

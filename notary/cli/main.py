@@ -174,6 +174,7 @@ def check_all(*, depth: str, state: Path | None) -> None:
         database=house.database,
         objects=house.objects,
         trust=house.trust,
+        strays_before=house.clock.now() - timedelta(hours=house.settings.orphan_hours),
         depth=Depth(depth),
         start=start,
         progress=progress,

@@ -210,7 +210,12 @@ def test_full_disk_is_told_and_the_house_goes_on_when_there_is_room(tmp_path: Pa
             before += [deposit(office, by, n) for n in range(200, 203)]
             office.examine()
             assert before == list(range(1, len(before) + 1))
-            findings = fsck(database=office.database, objects=office.objects, trust=office.trust)
+            findings = fsck(
+                database=office.database,
+                objects=office.objects,
+                trust=office.trust,
+                strays_before=office.clock.now(),
+            )
             assert findings.faults == []
             assert findings.deposits == len(before)
         finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -51,11 +52,20 @@ def deposit(office: Office, content: bytes) -> str:
         return reception.register(declared).deposit.id
 
 
-def check(office: Office, depth: Depth = Depth.ORIGINALS, start: int = 0) -> Findings:
+def check(
+    office: Office,
+    depth: Depth = Depth.ORIGINALS,
+    start: int = 0,
+    strays: datetime | None = None,
+) -> Findings:
     return fsck(
-        database=office.database, objects=office.objects, trust=office.trust, depth=depth,
+        database=office.database,
+        objects=office.objects,
+        trust=office.trust,
+        strays_before=strays or office.clock.now(),
+        depth=depth,
         start=start,
-    )  # fmt: skip
+    )
 
 
 def names(office: Office) -> set[str]:
@@ -98,11 +108,13 @@ def test_a_missing_original_is_named(house: Office) -> None:
     assert names(house) == {f"original {first}"}
 
 
-def test_an_object_that_is_nobodys_is_named(house: Office) -> None:
+def test_an_object_that_is_nobodys_is_named_once_it_is_old(house: Office) -> None:
     with house.objects.begin("originals/00/stray") as incoming:
         incoming.write(b"x")
         incoming.commit()
     assert names(house) == {"object originals/00/stray"}
+    yesterday = house.clock.now() - timedelta(days=1)
+    assert check(house, strays=yesterday).faults == []
 
 
 RECORD = "UPDATE {table} SET record = replace(record, 'sha-256', 'sha-255') WHERE idx = {idx}"
@@ -170,10 +182,13 @@ def test_a_rolled_back_database_is_named_by_its_rows_and_refused_on_start(house:
 def test_a_derivation_goes_on_where_it_stopped(house: Office) -> None:
     reached: list[int] = []
     fsck(
-        database=house.database, objects=house.objects, trust=house.trust,
-        depth=Depth.RECORDS, progress=lambda _what, done, _of: reached.append(done),
-    )  # fmt: skip
-    second = check(house, Depth.RECORDS, start=302)
+        database=house.database,
+        objects=house.objects,
+        trust=house.trust,
+        strays_before=house.clock.now(),
+        depth=Depth.RECORDS,
+        progress=lambda _what, done, _of: reached.append(done),
+    )
     assert reached[-1] == house.ledger.head().size
     assert (second.deposits, second.events, second.faults) == (2, 0, [])
 

@@ -51,6 +51,7 @@ def timestamped(client: Client, deposit: dict[str, Any]) -> str | None:
     return found
 
 
+@pytest.mark.slow
 def test_cosignatures_of_both_land_in_the_certificate(
     tmp_path: Path, witnesses: list[WitnessProcess]
 ) -> None:
@@ -68,6 +69,7 @@ def test_cosignatures_of_both_land_in_the_certificate(
         service.stop()
 
 
+@pytest.mark.slow
 def test_without_the_quorum_a_deposit_is_taken_and_waits_for_its_time(
     tmp_path: Path, witnesses: list[WitnessProcess]
 ) -> None:
@@ -87,6 +89,7 @@ def test_without_the_quorum_a_deposit_is_taken_and_waits_for_its_time(
         service.stop()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("quorum", "fail"), [("any", "closed"), ("all", "open")])
 def test_one_dead_witness_holds_nothing_up_where_the_policy_lets_it(
     tmp_path: Path, witnesses: list[WitnessProcess], quorum: str, fail: str
