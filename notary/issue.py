@@ -35,6 +35,7 @@ from notary.errors import Conflict, Corrupt, NotFound
 from notary.intake import object_key
 from notary.ledger import Ledger
 from notary.model import Deposit, EventKind, Principal, uuid7
+from notary.pack import pack
 from notary.stamps import CHECKPOINT, ORIGINAL, Stamped, Stamps, Token
 from notary.tlog.proof import TlogProof
 from notary.trust import Trust
@@ -185,6 +186,7 @@ class Issue:
             pdfs=pdfs,
             proof=self.proof(issued),
             trust=self._trust.encode(),
+            verifier=pack(),
         )
 
     # --- steps -----------------------------------------------------------------------------

@@ -33,7 +33,7 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "sequencer",
         "house witness_house follow",
         "ledger register stamps accounts keys settings tsa witness cosigner halt source signing",
-        "authority outside",
+        "authority outside pack",
         "report",
         "verify custody access declaration",
         "tsp trust provenance",

@@ -19,10 +19,10 @@ from app import create_app
 from certs.wording import LANGS, load_wording, verdict_classes
 from notary.access import TABLE, Act
 from notary.cli.main import EXIT_BY_CLASS
-from notary.cli.pack import UNAVAILABLE
 from notary.cli.verify import USAGE
 from notary.errors import NotaryError
 from notary.office import found
+from notary.pack import UNAVAILABLE
 from notary.settings import Settings, describe
 from notary.statement import CUSTODY_TYPE, EVIDENCE_TYPE, GENESIS_TYPE
 from notary.verify import EXIT_STATUS

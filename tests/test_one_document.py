@@ -108,10 +108,12 @@ def test_the_way_of_one_document(service: Service, tmp_path: Path) -> None:
     assert verdict["facts"]["sections"]["case"]["number"] == "2026-CV-101"
     assert verdict["facts"]["self_operated_time_only"] is True  # and the paper says so
 
-    # The bundle carries its own original.
-    assert verify(verifier, None, "--certificate", bundle, "--trust", trust)["code"] == "match"
+    # The bundle carries its own original, and the verifier too.
     with zipfile.ZipFile(bundle) as contents:
         assert DOCUMENT in {contents.read(name) for name in contents.namelist()}
+        contents.extract("verify.pyz", tmp_path / "bundle")
+    carried = tmp_path / "bundle" / "verify.pyz"
+    assert verify(carried, None, "--certificate", bundle, "--trust", trust)["code"] == "match"
 
     # Even without any program of ours: OpenSSL judges the timestamp over the document itself.
     openssl_accepts(token, original, trust, tmp_path)

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from notary.cli.pack import NATIVE, PackError, main, pack
+from notary.cli.pack import main
+from notary.pack import NATIVE, PackError, pack
 from tests.harness.certified import DOCUMENT, Papers, certify
 
 NEEDED = ("cryptography", "cbor2", "_cffi_backend")
@@ -126,6 +127,7 @@ def test_holds_nothing_of_the_service(pyz: Path) -> None:
 
 
 def test_package_that_is_neither_pure_nor_known_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("notary.cli.pack.NATIVE", ("cryptography",))
+    monkeypatch.setattr("notary.pack.NATIVE", ("cryptography",))
+    pack.cache_clear()
     with pytest.raises(PackError, match="cbor2"):
         pack()
