@@ -27,7 +27,7 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "jobs",
         "office",
         "batch issue fsck stamping witnessing people sweep monitor mirror",
-        "fsck_records",
+        "fsck_records batch_rows",
         "intake",
         "chronicle",
         "sequencer",

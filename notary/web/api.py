@@ -12,7 +12,7 @@ from certs.certificate import MEDIA_TYPE as CERTIFICATE_TYPE
 from certs.wording import LANGS, Lang
 from notary import access
 from notary.access import Act
-from notary.batch import MAX_ROW_BYTES
+from notary.batch_rows import MAX_ROW_BYTES
 from notary.declaration import parse_label
 from notary.digest import SHA256, encode_digest_field, parse_digests
 from notary.errors import Conflict, MalformedInput, Rejected

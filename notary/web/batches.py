@@ -8,7 +8,8 @@ from apiflask import APIBlueprint
 from flask import Response, json, request
 
 from notary import access
-from notary.batch import MAX_ROW_BYTES, Totals
+from notary.batch import Totals
+from notary.batch_rows import MAX_ROW_BYTES
 from notary.declaration import parse_switch
 from notary.digest import EMPTY_SHA256, SHA256, Digester, check_declared
 from notary.errors import MalformedInput, Rejected

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from notary.batch import CHUNK_ROWS, CHUNKS_ALONE
+from notary.batch_rows import CHUNK_ROWS, CHUNKS_ALONE
 from notary.clock import SystemClock, rfc3339
 from notary.errors import Unreachable
 from notary.model import Principal
