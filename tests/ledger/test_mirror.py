@@ -39,6 +39,11 @@ from tests.harness.watching import (
 )
 
 
+def spoilt(data: bytes) -> bytes:
+    """The same with one bit of the last byte flipped: surely another content."""
+    return data[:-1] + bytes([data[-1] ^ 1])
+
+
 @pytest.fixture
 def house(tmp_path: Path) -> Office:
     return new_house(tmp_path / "house", SetClock())
@@ -251,7 +256,7 @@ def test_a_file_that_differs_is_never_written_over(
     (folder / "checkpoint").unlink()
     path = folder / name
     path.chmod(0o644)
-    path.write_bytes(path.read_bytes()[:-1] + b"!")
+    path.write_bytes(spoilt(path.read_bytes()))
     before = files(folder)
     assert contradicted(source, folder, Kind.COPY).name == name
     assert files(folder) == before
@@ -263,7 +268,7 @@ def test_a_partial_tile_that_differs_is_kept_as_evidence_when_its_full_one_comes
     grow(house, 99)
     copy(source, folder, identity(house))
     path = folder / "tile/entries/000.p/100"
-    path.write_bytes(path.read_bytes()[:-1] + b"!")
+    path.write_bytes(spoilt(path.read_bytes()))
     grow(house, 200)
     assert contradicted(source, folder, Kind.COPY).name == "tile/entries/000.p/100"
     assert path.exists()
@@ -357,7 +362,7 @@ def test_a_damaged_right_edge_does_not_give_the_signed_root(
 ) -> None:
     house, folder = copied
     path = folder / name
-    path.write_bytes(path.read_bytes()[:-1] + b"!")
+    path.write_bytes(spoilt(path.read_bytes()))
     with pytest.raises(Contradiction, match=name):
         derive(folder, identity(house))
 
@@ -387,7 +392,7 @@ def test_partial_tiles_of_earlier_checkpoints_are_proved_too(copied: tuple[Offic
         assert data is not None
         (folder / path).write_bytes(data)
         assert derive(folder, identity(house)).faults == []
-        (folder / path).write_bytes(data[:-1] + b"!")
+        (folder / path).write_bytes(spoilt(data))
         assert [fault.name for fault in derive(folder, identity(house)).faults] == [path]
         (folder / path).unlink()
 
@@ -483,8 +488,7 @@ def test_the_commands_tell_by_their_status_what_they_found(
     status, said = notary(*look)
     assert (status, "unreachable" in said) == (2, True), said
     victim = folder / "tile/entries/000"
-    *rest, last = victim.read_bytes()
-    victim.write_bytes(bytes([*rest, last ^ 1]))
+    victim.write_bytes(spoilt(victim.read_bytes()))
     status, said = notary("mirror", "--verify", folder, "--trust", trust)
     assert (status, "✗ tile/entries/000" in said) == (1, True), said
 
