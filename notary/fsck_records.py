@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from datetime import datetime
-from itertools import islice
 from typing import Any
 
 import sqlalchemy as sa
@@ -19,6 +18,7 @@ from notary.intake import object_key
 from notary.ledger import ENTRY, read_head
 from notary.record import Record, check_disclosures
 from notary.stamps import STAMPED, TOKEN
+from notary.sweep import orphans
 from notary.tlog.note import parse_note
 from notary.trust import Trust
 from notary.tsp import parse_response, verify_token
@@ -207,14 +207,5 @@ def check_strays(
     database: Database, objects: ObjectStore, before: datetime, findings: Findings
 ) -> None:
     """Every object last touched before that must be some deposit's."""
-    keys = (found.key for found in objects.walk("originals/") if found.modified_at < before)
-    while chunk := list(islice(keys, 500)):
-        ids = {key.rsplit("/", 1)[1]: key for key in chunk}
-        with database.reading() as connection:
-            known = set(
-                connection.execute(
-                    sa.select(register.DEPOSIT.c.id).where(register.DEPOSIT.c.id.in_(ids))
-                ).scalars()
-            )
-        for id_ in ids.keys() - known:
-            findings.fault(f"object {ids[id_]}", "is no deposit's original")
+    for key in orphans(register.Register(database), objects, before):
+        findings.fault(f"object {key}", "is no deposit's original")

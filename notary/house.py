@@ -8,8 +8,6 @@ another root at its size, is not the one that gave out our receipts, and must no
 from __future__ import annotations
 
 import json
-import os
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,7 +21,7 @@ from notary.ledger import Ledger
 from notary.tlog.checkpoint import Checkpoint, parse_checkpoint_text
 from notary.tlog.note import VerifierKey, open_note, parse_note
 from storage.database import METADATA, Database
-from storage.durable import sync_directory, write_file
+from storage.durable import replace_file
 
 GENESIS = "evidence-log/v1"
 FORMAT = 1
@@ -97,13 +95,7 @@ def read_house(database: Database) -> House:
 
 def publish(folder: Path, ledger: Ledger) -> None:
     """Replaces the published checkpoint by the newest. A crash leaves the old or the new one."""
-    note = ledger.head().checkpoint
-    path = folder / PUBLISHED
-    # A name of its own: two nodes in containers may share the folder and have the same process id.
-    temporary = folder / f"{PUBLISHED}.{uuid.uuid4()}"
-    write_file(str(temporary), note, mode=0o644)
-    os.replace(temporary, path)
-    sync_directory(str(folder))
+    replace_file(str(folder / PUBLISHED), ledger.head().checkpoint, mode=0o644)
 
 
 def open_checkpoint(note_bytes: bytes, keys: Sequence[VerifierKey], *, name: str) -> Checkpoint:

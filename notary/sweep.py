@@ -25,15 +25,19 @@ def sweep(register: Register, objects: ObjectStore, before: datetime) -> Swept:
     """Touches only what was not touched since `before`: an upload or registration that is still
     under way is younger. Bounded memory but for what it removes. Safe to run twice at once."""
     unfinished = objects.sweep_incoming(before)
-    orphans: list[str] = []
+    removed: list[str] = []
+    for key in orphans(register, objects, before):
+        objects.discard(key)
+        removed.append(key)
+    return Swept(unfinished=unfinished, orphans=tuple(removed))
+
+
+def orphans(register: Register, objects: ObjectStore, before: datetime) -> Iterator[str]:
+    """The keys of originals, last touched before that, which no deposit names."""
     old = (found.key for found in objects.walk("originals/") if found.modified_at < before)
     for keys in _chunked(old):
         known = register.known_ids([key.rsplit("/", 1)[1] for key in keys])
-        for key in keys:
-            if key.rsplit("/", 1)[1] not in known:
-                objects.discard(key)
-                orphans.append(key)
-    return Swept(unfinished=unfinished, orphans=tuple(orphans))
+        yield from (key for key in keys if key.rsplit("/", 1)[1] not in known)
 
 
 def _chunked(keys: Iterator[str]) -> Iterator[list[str]]:
