@@ -1,7 +1,7 @@
 """A million registrations in one call: NDJSON rows of digests, entered contiguously, in order.
 
- 1. Rows are read, checked and turned into signed statements while they stream in, and wait in a
-    spool file: memory holds one chunk of rows.
+ 1. Rows are read, checked and turned into signed statements while they stream in, and wait in
+    spool files: memory holds a few chunks of rows. The last may still be signed in step 2.
  2. One transaction enters them all, after each other, so that their indices are contiguous and
     in the order sent. Rows refused (a taken exhibit, a reused reference) are noted and skipped;
     with `atomic` the first of them rolls everything back.
@@ -13,7 +13,6 @@ gone; after it, the same Idempotency-Key gives the same answer.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 from collections import Counter
@@ -26,12 +25,13 @@ from typing import Any
 import sqlalchemy as sa
 
 from notary import access, register
-from notary.batch_rows import CHUNK_BYTES, CHUNK_ROWS, RowBuilder, RowSigning, Spool
+from notary.batch_rows import CHUNK_BYTES, CHUNK_ROWS, RowBuilder
 from notary.clock import rfc3339
 from notary.errors import Conflict, MalformedInput, NotFound, TooLarge
 from notary.intake import Intake
 from notary.ledger import Growing
 from notary.model import Principal, uuid7
+from notary.row_signing import RowSigning
 from notary.sequencer import Committed, Sequencer
 from notary.signing import Row
 from storage.database import METADATA, Database
@@ -79,7 +79,7 @@ class _BatchWork:
 
     def __init__(
         self,
-        spool: Spool,
+        signing: RowSigning,
         totals: Totals,
         by: Principal,
         *,
@@ -87,7 +87,7 @@ class _BatchWork:
         print_: bytes,
         atomic: bool,
     ) -> None:
-        self._spool, self._totals, self._by = spool, totals, by
+        self._signing, self._totals, self._by = signing, totals, by
         self._key, self._print, self._atomic = key, print_, atomic
         self._count: Counter[str] = Counter()
 
@@ -108,7 +108,7 @@ class _BatchWork:
     def enter(self, connection: sa.Connection, growing: Growing, at: datetime) -> Totals:
         first = growing.size
         registered_at = rfc3339(at)
-        for rows in self._spool.chunks():
+        for rows in self._signing.chunks():
             fresh, notes = self._sift(connection, rows)
             self._count["refused"] += sum("problem" in note for note in notes)
             self._count["duplicates"] += sum("duplicate" in note for note in notes)
@@ -255,23 +255,17 @@ class BatchIntake:
         body may have been cut. Raises NotAllowed, TooLarge (`batch_too_long`), Conflict.
         """
         access.check(by, access.Act.BATCH)
-        spool = Spool(self._folder)
-        try:
-            builder = RowBuilder(self._intake, by)
-            with contextlib.ExitStack() as stack:
-                signing = RowSigning(spool, self._intake, stack)
-                count, print_ = self._sign(lines, signing, builder, check_end, atomic=atomic)
+        builder = RowBuilder(self._intake, by)
+        with RowSigning(self._folder, self._intake) as signing:
+            count, print_ = self._read(lines, signing, builder, check_end, atomic=atomic)
             id_ = uuid7(self._intake.clock.now(), self._intake.randomness(10))
             totals = Totals(
                 id=id_, rows=count, registered=0, duplicates=0, refused=0, first_index=None
             )
-            work = _BatchWork(spool, totals, by, key=key, print_=print_, atomic=atomic)
-            committed = self._sequencer.submit(work)
-        finally:
-            spool.close()
-        return committed
+            work = _BatchWork(signing, totals, by, key=key, print_=print_, atomic=atomic)
+            return self._sequencer.submit(work)
 
-    def _sign(
+    def _read(
         self,
         lines: Iterable[bytes],
         signing: RowSigning,

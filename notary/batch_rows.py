@@ -1,18 +1,10 @@
-"""The rows of a batch on their way to the transaction: read, checked, signed, spooled.
-
-Memory holds one chunk of them. The spool is a nameless file: a crash leaves nothing of it.
-"""
+"""The rows of a batch, read and checked: each a row of the register to be, or a problem."""
 
 from __future__ import annotations
 
-import contextlib
 import json
-import marshal
-import tempfile
 from collections import Counter
-from collections.abc import Iterator
-from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 from notary.clock import rfc3339
 from notary.declaration import from_json, parse_object
@@ -20,12 +12,10 @@ from notary.digest import SHA256
 from notary.errors import MalformedInput, Rejected
 from notary.intake import Intake, case_section, check_size, depositor_section
 from notary.model import Case, Declared, Principal
-from notary.signing import Row, Signers, sign_rows, signers
-from storage.errors import StoreUnavailable
+from notary.signing import Row
 
 CHUNK_ROWS = 1_000
 CHUNK_BYTES = 4 << 20
-CHUNKS_ALONE = 5
 MAX_ROW_BYTES = 65_536
 
 
@@ -34,64 +24,6 @@ class Problem(NamedTuple):
 
     code: str
     detail: str
-
-
-class Spool:
-    """Built rows on their way from the stream to the transaction, a chunk at a time."""
-
-    def __init__(self, folder: Path) -> None:
-        """In `folder` rather than the system's own for such files, which may be in memory."""
-        try:
-            self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  # by close()
-        except OSError as exc:
-            raise StoreUnavailable(f"temporary file for a batch: {exc.strerror}") from exc
-
-    def append(self, packed: bytes) -> None:
-        """A chunk as marshal packs it: plain values of our own, of this very batch only.
-
-        Raises StoreUnavailable where there is no room for temporary files.
-        """
-        try:
-            self._file.write(len(packed).to_bytes(8, "big") + packed)
-            self._file.flush()
-        except OSError as exc:
-            raise StoreUnavailable(f"temporary file for a batch: {exc.strerror}") from exc
-
-    def chunks(self) -> Iterator[list[Row]]:
-        self._file.seek(0)
-        while length := self._file.read(8):
-            packed = self._file.read(int.from_bytes(length, "big"))
-            yield marshal.loads(packed)  # noqa: S302  # our own unnamed file
-
-    def close(self) -> None:
-        with contextlib.suppress(OSError):  # what could not be written is not wanted any more
-            self._file.close()
-
-
-class RowSigning:
-    """Rows on their way into the spool. Those of a large batch are signed by processes beside
-    ours, which take a moment to start."""
-
-    def __init__(self, spool: Spool, intake: Intake, stack: contextlib.ExitStack) -> None:
-        self._spool, self._stack = spool, stack
-        self._statements, self._randomness = intake.statements, intake.randomness
-        self._signers: Signers | None = None
-        self._chunks = 0
-
-    def put(self, rows: list[Row]) -> None:
-        self._chunks += 1
-        if self._chunks == CHUNKS_ALONE:
-            self._signers = self._stack.enter_context(signers(self._statements))
-        if self._signers is None:
-            rows = sign_rows(rows, self._statements, self._randomness)
-            self._spool.append(marshal.dumps(rows))
-        elif (signed := self._signers.give(rows)) is not None:
-            self._spool.append(signed)
-
-    def finish(self) -> None:
-        if self._signers is not None:
-            for signed in self._signers.rest():
-                self._spool.append(signed)
 
 
 class RowBuilder:

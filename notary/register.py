@@ -56,7 +56,7 @@ DEPOSIT = sa.Table(
     sa.Column("media_type_declared", sa.Text),
     sa.Column("media_type_detected", sa.Text),
     sa.Column("size", sa.BigInteger, nullable=False),
-    sa.Column("sha256", sa.String(64), nullable=False, index=True),
+    sa.Column("sha256", sa.String(64), nullable=False),
     sa.Column("digests", sa.Text, nullable=False),
     sa.Column("stored", sa.Boolean, nullable=False),
     sa.Column("document_timestamp", sa.Boolean, nullable=False),
@@ -67,9 +67,25 @@ DEPOSIT = sa.Table(
     sa.Column("batch_id", sa.String(36)),
     sa.Column("batch_row", sa.Integer),
     sa.UniqueConstraint("account_id", "client_reference"),
-    sa.UniqueConstraint("case_id", "exhibit"),
-    sa.Index("deposit_batch", "batch_id", "batch_row"),
 )
+# What a row of a batch costs is mostly what its indices cost. So they hold only rows that have the
+# value; and of a digest, which lands on any page, only as much as finds its row.
+_START_CHARS = 16
+_digest_start = sa.func.substr(
+    DEPOSIT.c.sha256, sa.literal_column("1"), sa.literal_column(str(_START_CHARS))
+)
+_digest_rest = sa.func.substr(DEPOSIT.c.sha256, sa.literal_column(str(_START_CHARS + 1)))
+
+
+def _index(name: str, *columns: sa.Column[Any], unique: bool) -> sa.Index:
+    present = columns[0].is_not(None)
+    return sa.Index(name, *columns, unique=unique, sqlite_where=present, postgresql_where=present)
+
+
+sa.Index("deposit_digest", _digest_start)
+_index("deposit_exhibit", DEPOSIT.c.case_id, DEPOSIT.c.exhibit, unique=True)
+_index("deposit_batch", DEPOSIT.c.batch_id, DEPOSIT.c.batch_row, unique=False)
+
 USAGE = sa.Table(
     "usage",
     METADATA,
@@ -148,11 +164,14 @@ class Register:
         for column, value in (
             (DEPOSIT.c.case_id, case_id),
             (DEPOSIT.c.account_id, account_id),
-            (DEPOSIT.c.sha256, sha256),
             (DEPOSIT.c.client_reference, client_reference),
         ):
             if value is not None:
                 wanted.append(column == value)
+        if sha256 is not None:
+            # In two parts: for the whole column SQLite would not look into the index of its start.
+            wanted.append(_digest_start == sha256[:_START_CHARS])
+            wanted.append(_digest_rest == sha256[_START_CHARS:])
         query = sa.select(DEPOSIT).where(*wanted).order_by(DEPOSIT.c.idx).limit(limit)
         with self._database.reading() as connection:
             return tuple(_deposit(row) for row in connection.execute(query))

@@ -21,9 +21,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -83,16 +81,16 @@ class Signers:
                 self.processes.append(_start())
                 _send(self.processes[-1].stdin, hello)
         except OSError:
-            self.end()
+            self.close()
             raise
 
-    def give(self, rows: list[Row]) -> bytes | None:
-        """Hands a chunk in; gives back the signed chunk, packed, whose place it took."""
+    def give(self, packed: bytes) -> bytes | None:
+        """Hands a packed chunk in; gives back the signed one whose place it took."""
         ready = self._take() if len(self._given) == len(self.processes) else None
         process = next(p for p in self.processes if p not in self._given)
         self._given.append(process)
         try:
-            _send(process.stdin, marshal.dumps(rows))
+            _send(process.stdin, packed)
         except OSError as exc:
             raise Unreachable(f"a signing process is gone: {exc.strerror}") from exc
         return ready
@@ -109,20 +107,19 @@ class Signers:
             raise Unreachable(f"a signing process ended with status {process.wait()}")
         return packed
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.end()
-
-    def end(self) -> None:
+    def kill(self) -> None:
+        """Whoever waits for one of them learns that it is gone."""
         for process in self.processes:
             process.kill()
+
+    def give_back(self) -> None:
+        """Ends them, and lets another batch have its own."""
+        self.close()
+        _turn.release()
+
+    def close(self) -> None:
+        self.kill()
+        for process in self.processes:
             for pipe in (process.stdin, process.stdout):
                 assert pipe is not None
                 with contextlib.suppress(OSError):  # what was not sent is not wanted any more
@@ -133,21 +130,16 @@ class Signers:
 _turn = threading.Lock()
 
 
-@contextmanager
-def signers(statements: StatementSigner) -> Iterator[Signers | None]:
+def borrow_signers(statements: StatementSigner) -> Signers | None:
     """None where another batch of this process has them, or the machine has no room for them: the
     caller signs by itself."""
     if not _turn.acquire(blocking=False):
-        yield None
-        return
+        return None
     try:
-        with contextlib.ExitStack() as stack:
-            found = None
-            with contextlib.suppress(OSError):
-                found = stack.enter_context(Signers(statements))
-            yield found
-    finally:
+        return Signers(statements)
+    except OSError:
         _turn.release()
+        return None
 
 
 def _start() -> subprocess.Popen[bytes]:

@@ -17,6 +17,7 @@ import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,9 @@ of 100 in all is enough for two nodes of four processes each."""
 BUSY_TIMEOUT_MS = 30_000
 WAL_PAGES = 8_000
 """About 32 MiB between WAL checkpoints: fewer fsyncs of the main file under load."""
+READER_CACHE_KIB = 8_000
+WRITER_CACHE_KIB = 32_000
+"""A batch touches another page of the digests' index with almost every row."""
 
 _POSTGRES_SESSION = {
     # Whatever the server's own default: a commit that returned is on disk there.
@@ -231,6 +235,14 @@ class Prepared:
         """Inside a transaction of `writing`."""
         return self.ask(connection.connection, connection.dialect, values)
 
+    def all(self, connection: sa.Connection, **values: object) -> list[tuple[Any, ...]]:
+        """Every row, inside a transaction of either kind."""
+        compiled = self._for(connection.dialect)
+        with _as_sqlalchemy(connection.dialect):
+            cursor = connection.connection.cursor()
+            cursor.execute(compiled.text, compiled.bind(values))
+            return list(cursor.fetchall())
+
     def run(self, connection: sa.Connection, **values: object) -> int:
         """Gives the number of rows changed. Inside a transaction of `writing`."""
         compiled = self._for(connection.dialect)
@@ -278,12 +290,19 @@ class _Compiled:
         self._order: tuple[str, ...] | None = (
             tuple(compiled.positiontup) if compiled.positional else None
         )
+        self._pick = None
+        if self._order is not None and len(self._order) > 1:
+            self._pick = itemgetter(*self._order)
 
     def bind(self, values: Mapping[str, object]) -> Any:
         """A tuple or a mapping, whichever the driver takes."""
-        if self._order is None:
-            return {name: values.get(name, own) for name, own in self._own.items()}
         own = self._own
+        if self._order is None:
+            return {name: values.get(name, default) for name, default in own.items()}
+        if self._pick is not None and len(values) >= len(self._order):
+            # Rows of a batch have every member: a tenth of the time.
+            with contextlib.suppress(KeyError):
+                return self._pick(values)
         return tuple([values[name] if name in values else own[name] for name in self._order])
 
 
@@ -372,12 +391,13 @@ def _prepare_sqlite(dbapi_connection: Any, _record: object) -> None:
     cursor.execute("PRAGMA synchronous=FULL")
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.execute(f"PRAGMA wal_autocheckpoint={WAL_PAGES}")
-    cursor.execute("PRAGMA cache_size=-16000")
+    cursor.execute(f"PRAGMA cache_size=-{WRITER_CACHE_KIB}")
     cursor.close()
 
 
 def _prepare_sqlite_reader(dbapi_connection: Any, record: object) -> None:
     _prepare_sqlite(dbapi_connection, record)
+    dbapi_connection.execute(f"PRAGMA cache_size=-{READER_CACHE_KIB}")
     dbapi_connection.execute("PRAGMA query_only=ON")
 
 

@@ -27,7 +27,7 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "jobs",
         "office",
         "batch issue fsck stamping witnessing people monitor mirror",
-        "fsck_records batch_rows",
+        "fsck_tree fsck_records batch_rows row_signing",
         "intake sweep",
         "chronicle",
         "sequencer",
@@ -83,7 +83,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
         "storage/database.py", "notary/ledger.py", "notary/register.py", "notary/stamps.py",
         "notary/accounts.py", "notary/house.py", "notary/batch.py", "notary/issue.py",
         "notary/chronicle.py", "notary/people.py", "notary/sequencer.py", "notary/intake.py",
-        "notary/fsck.py", "notary/fsck_records.py", "notary/witness.py",
+        "notary/fsck_tree.py", "notary/fsck_records.py", "notary/witness.py",
     ),
     "prometheus_client": ("notary/web/status.py",),
 }  # fmt: skip

@@ -171,7 +171,7 @@ def grow(
             tiles[level, first + i // TILE_BYTES] = row[i : i + TILE_BYTES]
         whole = len(row) - len(row) % TILE_BYTES
         edge[level] = row[whole:]
-        added = _tile_roots(row[:whole])
+        added = tile_roots(row[:whole])
         level += 1
     return Growth(size=size + len(leaf_hashes), root=_edge_root(edge), tiles=tiles)
 
@@ -188,7 +188,7 @@ def tile_root(full_tile: bytes) -> bytes:
     """The hash that stands for a full tile in the level above. Raises ValueError for another."""
     if len(full_tile) != TILE_BYTES:
         raise ValueError(f"full tile of {len(full_tile)} bytes, not {TILE_BYTES}")
-    return _tile_roots(full_tile)
+    return tile_roots(full_tile)
 
 
 def encode_bundle(entries: Sequence[bytes]) -> bytes:
@@ -253,8 +253,8 @@ def _edge_root(edge: Sequence[bytes]) -> bytes:
     return EMPTY_ROOT if computed is None else computed
 
 
-def _tile_roots(full_tiles: bytes) -> bytes:
-    """One hash for each full tile, joined."""
+def tile_roots(full_tiles: bytes) -> bytes:
+    """One hash for each of the full tiles that lie joined in `full_tiles`, joined as well."""
     if len(full_tiles) == TILE_BYTES:
         return _subtree_root(full_tiles)
     for _ in range(TILE_HEIGHT):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import marshal
@@ -16,13 +17,14 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from notary.batch_rows import CHUNK_ROWS, CHUNKS_ALONE
+from notary.batch_rows import CHUNK_ROWS
 from notary.clock import SystemClock, rfc3339
 from notary.errors import Unreachable
 from notary.model import Principal
 from notary.office import Office
 from notary.record import check_disclosures
-from notary.signing import PROCESSES, Row, Signers, sign_rows, signers
+from notary.row_signing import CHUNKS_ALONE
+from notary.signing import PROCESSES, Row, Signers, borrow_signers, sign_rows
 from notary.statement import StatementSigner, check_statement, parse_statement
 from tests.harness.certified import depositor, open_house
 from tests.harness.server import REPOSITORY
@@ -66,8 +68,8 @@ def receive(house: Office, by: Principal, count: int) -> list[dict[str, object]]
 
 
 def test_chunks_come_back_signed_in_the_order_they_were_given(statements: StatementSigner) -> None:
-    with Signers(statements) as found:
-        packed = [found.give(rows(first, 10)) for first in range(0, 100, 10)]
+    with contextlib.closing(Signers(statements)) as found:
+        packed = [found.give(marshal.dumps(rows(first, 10))) for first in range(0, 100, 10)]
         packed += list(found.rest())
     signed = [row for chunk in packed if chunk is not None for row in marshal.loads(chunk)]
     assert [row["batch_row"] for row in signed] == list(range(100))
@@ -100,16 +102,18 @@ def test_large_batch_is_entered_in_the_order_sent(house: Office) -> None:
 
 
 def test_second_batch_at_the_same_time_signs_by_itself(statements: StatementSigner) -> None:
-    with signers(statements) as first, signers(statements) as second:
-        assert first is not None
-        assert second is None
-    with signers(statements) as again:
-        assert again is not None
+    first, second = borrow_signers(statements), borrow_signers(statements)
+    assert first is not None
+    assert second is None
+    first.give_back()
+    again = borrow_signers(statements)
+    assert again is not None
+    again.give_back()
 
 
 def test_signing_process_that_dies_refuses_the_batch(statements: StatementSigner) -> None:
-    with Signers(statements) as found:
-        found.give(rows(0, 10))
+    with contextlib.closing(Signers(statements)) as found:
+        found.give(marshal.dumps(rows(0, 10)))
         for process in found.processes:
             process.kill()
             process.wait()
