@@ -22,23 +22,23 @@ SEND = 1 << 18
 
 
 def measure(*, quick: bool) -> dict[str, object]:
-    rows = 50_000 if quick else 500_000
-    body = b"".join(_rows(rows))
-    say(f"batch: {rows} rows, {len(body) >> 20} MiB")
+    count = 50_000 if quick else 500_000
+    body = b"".join(rows(count))
+    say(f"batch: {count} rows, {len(body) >> 20} MiB")
     with service() as (running, key):
-        _post(running.port, key, b"".join(_rows(1_000)))
+        post_rows(running.port, key, b"".join(rows(1_000)))
         began = time.perf_counter()
-        last = _post(running.port, key, body)
+        last = post_rows(running.port, key, body)
         elapsed = time.perf_counter() - began
-    if last["registered"] != rows:
-        raise RuntimeError(f"{rows} rows were sent, the service says {last}")
+    if last["registered"] != count:
+        raise RuntimeError(f"{count} rows were sent, the service says {last}")
     return {
-        "batch_entries_per_s": round(rows / elapsed),
+        "batch_entries_per_s": round(count / elapsed),
         "batch_entries_per_s_yardstick": round(_bare_rows_per_s(body)),
     }
 
 
-def _rows(count: int) -> Iterator[bytes]:
+def rows(count: int) -> Iterator[bytes]:
     for number in range(count):
         digest = hashlib.sha256(os.urandom(16)).hexdigest()
         yield (
@@ -47,7 +47,7 @@ def _rows(count: int) -> Iterator[bytes]:
         ).encode()
 
 
-def _post(port: int, key: str, body: bytes) -> dict[str, object]:
+def post_rows(port: int, key: str, body: bytes) -> dict[str, object]:
     """The closing line of the answer, after all of it was read."""
     connection = http.client.HTTPConnection("127.0.0.1", port, blocksize=SEND, timeout=600)
     connection.request(

@@ -8,6 +8,7 @@ certificates from one file, so they are refused here and not repaired.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import NoReturn
 
@@ -17,6 +18,8 @@ MAX_INTEGER = 2**53 - 1
 """RFC 7493 section 2.2: beyond this an IEEE 754 double no longer counts in ones."""
 
 _MAX_INTEGER_DIGITS = 16
+_SHALLOW = 100
+_HIGH = re.compile("[\ud800-\U0010ffff]")
 
 _dump = json.JSONEncoder(
     ensure_ascii=False, check_circular=False, allow_nan=False, separators=(",", ":")
@@ -49,7 +52,10 @@ def parse_json(data: bytes | str) -> object:
     an exponent, so that `canonical` of the result always exists.
     """
     value = _load(data)
-    canonical(value)
+    # What `_load` lets pass and RFC 8785 can't write is a lone surrogate, for which UTF-8 needs an
+    # escape, or nesting too deep.
+    if isinstance(data, str) or b"\\u" in data or data.count(b"[") + data.count(b"{") > _SHALLOW:
+        canonical(value)
     return value
 
 
@@ -60,9 +66,10 @@ def parse_canonical(data: bytes) -> object:
     even white space.
     """
     value = _load(data)
-    # In ASCII the order of code points is RFC 8785's, and what `_load` lets pass has no other
+    # Below U+D800 the order of code points is RFC 8785's, and what `_load` lets pass has no other
     # trap: one pass in C. Anything else goes the long way, which also says what is wrong.
-    if data.isascii() and _dump_sorted(value) == data.decode("ascii"):
+    text = data.decode("utf-8")
+    if _HIGH.search(text) is None and _dump_sorted(value) == text:
         return value
     again = canonical(value)
     if again != data:

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from certs.canonical import canonical, parse_canonical
 from certs.errors import CertificateMalformed, UnsupportedFormat
 from certs.reading import Node, b64, b64url, rfc3339
+from certs.shared import remember, set_aside
 
 TYPE = "evidence-certificate/v1"
 MEDIA_TYPE = "application/vnd.evidence-certificate+json"
@@ -24,6 +27,7 @@ ALGORITHM = "EdDSA"
 COVERS = ("checkpoint", "original")
 
 _FAMILY = "evidence-certificate/"
+_PREFIX = f"{TYPE}\n".encode("ascii")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _B64URL = re.compile(r"[A-Za-z0-9_-]+")
 _MEMBERS = (
@@ -145,7 +149,7 @@ class UnsignedCertificate:
 
     def unsigned_bytes(self) -> bytes:
         """What is signed: the type, a line feed, the canonical JSON without `signature`."""
-        return f"{TYPE}\n".encode("ascii") + canonical(_unsigned_members(self))
+        return _PREFIX + canonical(_unsigned_members(self))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,16 +160,7 @@ class Certificate(UnsignedCertificate):
 
     def encode(self) -> bytes:
         """The bytes of `certificate.json`; `parse_certificate` of them gives an equal value."""
-        return canonical(
-            _unsigned_members(self)
-            | {
-                "signature": {
-                    "alg": ALGORITHM,
-                    "kid": b64url(self.signature.kid),
-                    "value": b64(self.signature.value),
-                }
-            }
-        )
+        return canonical(_unsigned_members(self) | {"signature": _signature_members(self)})
 
 
 def parse_certificate(data: bytes) -> Certificate:
@@ -176,12 +171,31 @@ def parse_certificate(data: bytes) -> Certificate:
     """
     if len(data) > MAX_BYTES:
         raise CertificateMalformed(f"certificate has {len(data)} bytes, the limit is {MAX_BYTES}")
+    rest, known = set_aside(data)
+    if known:
+        try:
+            return _read(rest, known)
+        except CertificateMalformed:
+            pass  # said again below, of the whole file
+    certificate = _read(data, {})
+    for name, value, members in (
+        ("keys", certificate.keys, _keys_members(certificate.keys)),
+        ("checkpoint", certificate.log.checkpoint, certificate.log.checkpoint),
+        ("timestamps", certificate.timestamps, _timestamps_members(certificate.timestamps)),
+    ):
+        remember(name, canonical(members), value)
+    return certificate
+
+
+def _read(data: bytes, known: Mapping[str, Any]) -> Certificate:
+    """`known` are members that stand in `data` by a stand-in alone."""
     top = Node(parse_canonical(data), "certificate")
     type_ = top.member("type").text()
     if type_ != TYPE and type_.startswith(_FAMILY):
         raise UnsupportedFormat(f"certificate is of type {type_!r}, known is {TYPE!r}")
     part = top.members(*_MEMBERS)
     part["type"].one_of((TYPE,))
+    stamps, keys = known.get("timestamps"), known.get("keys")
     return Certificate(
         certificate_id=part["certificate_id"].text(_UUID),
         version=part["version"].integer(least=1),
@@ -190,12 +204,23 @@ def parse_certificate(data: bytes) -> Certificate:
         record=part["record"].text(_NOT_EMPTY),
         disclosures=part["disclosures"].each(64, lambda item: item.text(_B64URL)),
         statement=part["statement"].base64(),
-        log=_log_entry(part["log"]),
-        timestamps=part["timestamps"].each(64, _timestamp),
+        log=_log_entry(part["log"], known.get("checkpoint")),
+        timestamps=part["timestamps"].each(64, _timestamp) if stamps is None else stamps,
         times=_times(part["times"]),
-        keys=_keys(part["keys"]),
+        keys=_keys(part["keys"]) if keys is None else keys,
         signature=_signature(part["signature"]),
     )
+
+
+def signed_part(certificate: Certificate, data: bytes) -> bytes:
+    """`unsigned_bytes` of a certificate that was parsed from `data`, without writing it anew.
+
+    Those bytes are canonical, so the member can only be spelled like this; and it is there once,
+    since inside a JSON string no quotation mark stands without a backslash before it.
+    """
+    member = b'"signature":' + canonical(_signature_members(certificate)) + b","
+    before, _, after = data.partition(member)
+    return _PREFIX + before + after
 
 
 def _issuer(node: Node) -> Issuer:
@@ -203,14 +228,14 @@ def _issuer(node: Node) -> Issuer:
     return Issuer(**{name: member.text(_NOT_EMPTY) for name, member in part.items()})
 
 
-def _log_entry(node: Node) -> LogEntry:
+def _log_entry(node: Node, checkpoint: str | None) -> LogEntry:
     part = node.members("origin", "index", "size", "inclusion_proof", "checkpoint")
     entry = LogEntry(
         origin=part["origin"].text(_NOT_EMPTY),
         index=part["index"].integer(least=0),
         size=part["size"].integer(least=1),
         inclusion_proof=part["inclusion_proof"].each(64, lambda item: item.base64(exactly=32)),
-        checkpoint=part["checkpoint"].text(_NOT_EMPTY),
+        checkpoint=part["checkpoint"].text(_NOT_EMPTY) if checkpoint is None else checkpoint,
     )
     if entry.index >= entry.size:
         raise CertificateMalformed(f"log index {entry.index} is not below size {entry.size}")
@@ -289,28 +314,40 @@ def _unsigned_members(certificate: UnsignedCertificate) -> dict[str, object]:
             "inclusion_proof": [b64(node) for node in log.inclusion_proof],
             "checkpoint": log.checkpoint,
         },
-        "timestamps": [_timestamp_members(stamp) for stamp in certificate.timestamps],
+        "timestamps": _timestamps_members(certificate.timestamps),
         "times": {
             "received_at": rfc3339(times.received_at),
             "registered_at": rfc3339(times.registered_at),
             "timestamped_at": times.timestamped_at and rfc3339(times.timestamped_at),
             "issued_at": rfc3339(times.issued_at),
         },
-        "keys": {
-            "log": certificate.keys.log,
-            "statement": [_key_members(key) for key in certificate.keys.statement],
-            "certificate": [_key_members(key) for key in certificate.keys.certificate],
-        },
+        "keys": _keys_members(certificate.keys),
     }
 
 
-def _timestamp_members(stamp: Timestamp) -> dict[str, object]:
+def _signature_members(certificate: Certificate) -> dict[str, object]:
+    signature = certificate.signature
+    return {"alg": ALGORITHM, "kid": b64url(signature.kid), "value": b64(signature.value)}
+
+
+def _timestamps_members(stamps: Sequence[Timestamp]) -> list[dict[str, object]]:
+    return [
+        {
+            "covers": stamp.covers,
+            "authority": stamp.authority,
+            "self_operated": stamp.self_operated,
+            "response": b64(stamp.response),
+            "chain": [b64(der) for der in stamp.chain],
+        }
+        for stamp in stamps
+    ]
+
+
+def _keys_members(keys: Keys) -> dict[str, object]:
     return {
-        "covers": stamp.covers,
-        "authority": stamp.authority,
-        "self_operated": stamp.self_operated,
-        "response": b64(stamp.response),
-        "chain": [b64(der) for der in stamp.chain],
+        "log": keys.log,
+        "statement": [_key_members(key) for key in keys.statement],
+        "certificate": [_key_members(key) for key in keys.certificate],
     }
 
 

@@ -8,7 +8,13 @@ from dataclasses import fields
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from certs.certificate import Certificate, Key, Signature, UnsignedCertificate
+from certs.certificate import (
+    Certificate,
+    Key,
+    Signature,
+    UnsignedCertificate,
+    signed_part,
+)
 from certs.errors import SealInvalid, UnknownKey
 
 
@@ -25,13 +31,17 @@ def sign_certificate(draft: UnsignedCertificate, key: Ed25519PrivateKey) -> Cert
     return Certificate(**said, signature=signature)
 
 
-def check_seal(certificate: Certificate, keys: Sequence[Key] | None = None) -> Key:
+def check_seal(
+    certificate: Certificate, keys: Sequence[Key] | None = None, *, data: bytes | None = None
+) -> Key:
     """The key that the certificate's signature verifies with.
 
     `keys` are those the caller trusts; None takes the embedded ones, which proves only that the
-    certificate is in itself unchanged. Raises SealInvalid when the signature does not hold or
-    names a key that the certificate itself does not carry, UnknownKey when it names none of
-    `keys`.
+    certificate is in itself unchanged. `data` are the bytes it was parsed from, where they are at
+    hand: what was signed is then cut from them and not written anew.
+
+    Raises SealInvalid when the signature does not hold or names a key that the certificate itself
+    does not carry, UnknownKey when it names none of `keys`.
     """
     signature = certificate.signature
     known = certificate.keys.certificate if keys is None else keys
@@ -43,7 +53,8 @@ def check_seal(certificate: Certificate, keys: Sequence[Key] | None = None) -> K
         raise SealInvalid(message) if keys is None else UnknownKey(message)
     try:
         Ed25519PublicKey.from_public_bytes(signer.public_key).verify(
-            signature.value, certificate.unsigned_bytes()
+            signature.value,
+            certificate.unsigned_bytes() if data is None else signed_part(certificate, data),
         )
     except (InvalidSignature, ValueError) as exc:
         raise SealInvalid(

@@ -79,8 +79,8 @@ class Ledger:
 
     def hash_tile(self, level: int, n: int, width: int) -> bytes:
         """`width` hashes of a tile. Raises NotFound where the tree has not so many."""
-        with self._database.reading() as connection:
-            hashes = read_tile(connection)(level, n) if level <= 63 else b""
+        row = self._database.first(_ASK_TILE, level=level, n=n) if level <= 63 else None
+        hashes: bytes = b"" if row is None else row[0]
         if len(hashes) < width * merkle.HASH_SIZE:
             raise NotFound(f"tile {level}/{n} has no {width} hashes yet", code="tile_not_found")
         return hashes[: width * merkle.HASH_SIZE]
@@ -90,12 +90,7 @@ class Ledger:
         if first + count > 1 << 62:
             raise NotFound(f"there is no entry {first}", code="tile_not_found")
         with self._database.reading() as connection:
-            rows = connection.execute(
-                sa.select(ENTRY.c.statement)
-                .where(ENTRY.c.idx >= first, ENTRY.c.idx < first + count)
-                .order_by(ENTRY.c.idx)
-            ).scalars()
-            found = tuple(rows)
+            found = tuple(row[0] for row in _ENTRIES.all(connection, low=first, end=first + count))
         if len(found) < count:
             raise NotFound(
                 f"entries {first} to {first + count - 1} are not all there yet",
@@ -311,6 +306,12 @@ _SWAP_HEAD = Prepared(
 )
 _TILE = sa.select(TILE.c.hashes).where(
     TILE.c.level == sa.bindparam("level"), TILE.c.n == sa.bindparam("n")
+)
+_ASK_TILE = Prepared(_TILE)
+_ENTRIES = Prepared(
+    sa.select(ENTRY.c.statement)
+    .where(ENTRY.c.idx >= sa.bindparam("low"), ENTRY.c.idx < sa.bindparam("end"))
+    .order_by(ENTRY.c.idx)
 )
 _INSERT_ENTRY = Prepared(sa.insert(ENTRY).inline())
 _SQLITE_TILE = sqlite.insert(TILE).inline()

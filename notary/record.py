@@ -135,7 +135,12 @@ def check_disclosures(text: str, disclosures: Sequence[str]) -> dict[str, object
     Raises BadCertificate (`record_mismatch`) when a disclosure's digest is not in the record or
     two disclosures name the same section, MalformedInput when either cannot be read.
     """
-    committed = parse_record(text)["_sd"]
+    return disclosed(parse_record(text), disclosures)
+
+
+def disclosed(record: Mapping[str, object], disclosures: Sequence[str]) -> dict[str, object]:
+    """As `check_disclosures`, of a record that was parsed."""
+    committed = record["_sd"]
     assert isinstance(committed, list)
     sections: dict[str, object] = {}
     for disclosure in disclosures:

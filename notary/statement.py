@@ -145,13 +145,11 @@ def parse_statement(data: bytes) -> Statement:
             PAYLOAD_HASH_ALG: SHA_256,
             PREIMAGE_TYPE: statement.preimage_type,
         }
-        again = cbor2.dumps(
-            cbor2.CBORTag(
-                _COSE_SIGN1, [cbor2.dumps(expected, canonical=True), {}, payload, signature]
-            ),
-            canonical=True,
-        )
-        if unprotected != {} or len(payload) != 32 or len(signature) != 64 or again != data:
+        if unprotected != {} or len(payload) != 32 or len(signature) != 64:
+            raise ValueError("not a statement over 32 bytes with 64 bytes of signature")
+        header_again = cbor2.dumps(cbor2.dumps(expected, canonical=True))
+        again = b"\xd2\x84" + header_again + b"\xa0\x58\x20" + payload + b"\x58\x40" + signature
+        if again != data:
             raise ValueError("not in deterministic form")
     except (
         cbor2.CBORDecodeError, cbor2.CBOREncodeError, ValueError, TypeError, LookupError,

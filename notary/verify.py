@@ -42,13 +42,12 @@ from notary.errors import (
     MalformedInput,
     Unverifiable,
 )
-from notary.record import EVIDENCE, check_disclosures, parse_record
+from notary.record import EVIDENCE, disclosed, parse_record
 from notary.tlog import merkle
 from notary.tlog.checkpoint import Checkpoint, parse_checkpoint_text
 from notary.tlog.note import (
     ED25519,
     MLDSA44_COSIGNATURE,
-    Note,
     VerifierKey,
     open_note,
     parse_note,
@@ -159,7 +158,7 @@ def verify(data: bytes, document: Document | None, trust: Trust | None) -> Repor
     facts: Facts | None = None
     try:
         certificate = examination.read(data)
-        facts = examination.examine(certificate)
+        facts = examination.examine(certificate, data)
         verdict, code = examination.judge_document(facts, document)
     except _Stop as stop:
         verdict, code = stop.verdict, stop.code
@@ -203,8 +202,8 @@ class _Examination:
         self._pass("certificate_format")
         return certificate
 
-    def examine(self, certificate: Certificate) -> Facts:
-        self._signature(certificate)
+    def examine(self, certificate: Certificate, data: bytes) -> Facts:
+        self._signature(certificate, data)
         log_keys, statement_keys = self._keys(certificate)
         sections, record = self._record(certificate)
         leaf = self._statement(certificate, statement_keys)
@@ -226,9 +225,9 @@ class _Examination:
             self_operated_only=all(stamp.self_operated for stamp in certificate.timestamps),
         )
 
-    def _signature(self, certificate: Certificate) -> None:
+    def _signature(self, certificate: Certificate, data: bytes) -> None:
         try:
-            check_seal(certificate)
+            check_seal(certificate, data=data)
         except SealInvalid as exc:
             raise self._fail("certificate_signature", "signature_invalid", exc) from exc
         self._pass("certificate_signature")
@@ -236,7 +235,8 @@ class _Examination:
     def _keys(self, certificate: Certificate) -> tuple[tuple[VerifierKey, ...], tuple[Key, ...]]:
         """The keys to go by: the trust file's, or the embedded ones, which is then said."""
         try:
-            embedded = tuple(parse_vkey(line) for line in certificate.keys.log)
+            read = _remembering(_log_keys, *certificate.keys.log)
+            embedded = read(certificate.keys.log)
         except MalformedInput as exc:
             raise self._fail("log_keys", "certificate_altered", exc) from exc
         if self.trust is None:
@@ -247,7 +247,7 @@ class _Examination:
         if (
             certificate.log.origin != trust.origin
             or certificate.issuer.origin != trust.origin
-            or signer not in [Key.of(key).kid for key in trust.certificate_keys]
+            or signer not in [key.kid for key in _trusted_keys(trust.certificate_keys)]
         ):
             self._leave(
                 "log_keys",
@@ -257,7 +257,7 @@ class _Examination:
             )
             raise _Stop(Verdict.UNDECIDED, "unknown_key")
         self._pass("log_keys")
-        return trust.log_keys, tuple(Key.of(key) for key in trust.statement_keys)
+        return trust.log_keys, _trusted_keys(trust.statement_keys)
 
     def _record(self, certificate: Certificate) -> tuple[dict[str, object], dict[str, object]]:
         try:
@@ -269,7 +269,7 @@ class _Examination:
                 raise BadCertificate(
                     f"record was received at {record['received_at']}, certificate says {received}"
                 )
-            sections = check_disclosures(certificate.record, certificate.disclosures)
+            sections = disclosed(record, certificate.disclosures)
         except (MalformedInput, BadCertificate) as exc:
             raise self._fail("record", "record_mismatch", exc) from exc
         self._pass("record")
@@ -329,15 +329,16 @@ class _Examination:
         except BadInclusion as exc:
             raise self._fail("inclusion", "inclusion_proof_invalid", exc) from exc
         self._pass("inclusion", f"leaf {entry.index} of {entry.size}")
-        self._witnesses(parse_note(entry.checkpoint.encode("utf-8")))
+        self._witnesses(entry.checkpoint)
         return text
 
-    def _witnesses(self, note: Note) -> None:
+    def _witnesses(self, checkpoint: str) -> None:
         """The quorum that the trust file asks for, if it asks for one."""
         policy = None if self.trust is None else self.trust.witness_policy
         if policy is None or policy.quorum == NONE:
             return
         try:
+            note = parse_note(checkpoint.encode("utf-8"))
             cosigners = open_note(note, [witness.key for witness in policy.witnesses])
             policy.check([each.key for each in cosigners])
         except BadSignature as exc:
@@ -476,6 +477,16 @@ def _remembering(act: Callable[P, T], *parts: str | bytes) -> Callable[P, T]:
         return act
     forgetful: Callable[P, T] = act.__wrapped__  # type: ignore[attr-defined]  # lru_cache's own
     return forgetful
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _log_keys(lines: tuple[str, ...]) -> tuple[VerifierKey, ...]:
+    return tuple(parse_vkey(line) for line in lines)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _trusted_keys(raw: tuple[bytes, ...]) -> tuple[Key, ...]:
+    return tuple(Key.of(key) for key in raw)
 
 
 @lru_cache(maxsize=_REMEMBERED)

@@ -103,21 +103,23 @@ def _limits(app: APIFlask, limiter: Limiter, office: Office) -> None:
 
 
 def _before_and_after(app: APIFlask, office: Office) -> None:
+    # Evidence and everything about it stays out of shared caches; the public log sets its own.
+    always = [*SECURITY_HEADERS.items(), ("Cache-Control", "private, no-store")]
+    if office.settings.secure_cookies:
+        always.append(("Strict-Transport-Security", "max-age=31536000; includeSubDomains"))
+
     @app.before_request
     def name_request() -> None:
         g.request_id = str(uuid.uuid4())
 
     @app.after_request
     def finish(response: Response) -> Response:
-        response.headers["X-Request-Id"] = g.request_id
-        for name, value in SECURITY_HEADERS.items():
-            response.headers.setdefault(name, value)
-        if office.settings.secure_cookies:
-            response.headers.setdefault(
-                "Strict-Transport-Security", "max-age=31536000; includeSubDomains"
-            )
-        # Evidence and everything about it stays out of shared caches; the public log sets its own.
-        response.headers.setdefault("Cache-Control", "private, no-store")
+        headers = response.headers
+        headers["X-Request-Id"] = g.request_id
+        there = {name.lower() for name, _ in headers}
+        for name, value in always:
+            if name.lower() not in there:
+                headers.add(name, value)
         LOG.info(
             "request",
             request_id=g.request_id,
