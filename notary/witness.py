@@ -16,7 +16,7 @@ from notary import outside
 from notary.clock import parse_rfc3339, rfc3339
 from notary.errors import MalformedInput, Unreachable
 from notary.tlog.checkpoint import encode_base64, parse_decimal
-from notary.tlog.note import NoteSignature, parse_signature_line
+from notary.tlog.note import Note, NoteSignature, parse_note, parse_signature_line
 from notary.tlog.policy import Witness
 from storage.database import METADATA, Database
 
@@ -101,6 +101,20 @@ def submit(
         f"{who}: status {reply.status}: {text[:200]!r}",
         code=codes.get(reply.status, "witness_refused"),
     )
+
+
+def with_cosignatures(checkpoint: bytes, witnessed: Witnessed | None) -> bytes:
+    """The newest checkpoint with the cosignatures that are there for the same tree; unchanged
+    where the witnesses have not seen it yet."""
+    if witnessed is None:
+        return checkpoint
+    newest, seen = parse_note(checkpoint), parse_note(witnessed.checkpoint)
+    if newest.text != seen.text:
+        return checkpoint
+    # The log may have signed anew since: its own lines are the newer ones.
+    own = {(line.name, line.key_id) for line in newest.signatures}
+    more = [line for line in seen.signatures if (line.name, line.key_id) not in own]
+    return Note(text=newest.text, signatures=(*newest.signatures, *more)).encode()
 
 
 class Witnesses:

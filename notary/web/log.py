@@ -14,6 +14,7 @@ from notary.web import present
 from notary.web.api import as_json
 from notary.web.auth import office
 from notary.web.openapi import BYTES, INDEX, TEXT, answer, describe, query, ref
+from notary.witness import with_cosignatures
 
 bp = APIBlueprint("log", __name__, enable_openapi=False)
 
@@ -25,12 +26,16 @@ STALE_AFTER = 2
 
 @bp.get("/log/checkpoint")
 @describe(
-    "The newest signed checkpoint (C2SP tlog-checkpoint)",
+    "The newest signed checkpoint (C2SP tlog-checkpoint), cosigned where witnesses have seen it",
     public=True,
     answers={200: answer("signed note", TEXT, media="text/plain")},
 )
 def checkpoint() -> Response:
-    response = Response(office().ledger.head().checkpoint, content_type=PLAIN)
+    house = office()
+    signed = house.ledger.head().checkpoint
+    if house.witnessing is not None:
+        signed = with_cosignatures(signed, house.witnesses.newest())
+    response = Response(signed, content_type=PLAIN)
     response.headers["Cache-Control"] = "no-cache"
     return response
 

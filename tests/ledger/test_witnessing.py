@@ -70,6 +70,26 @@ def test_cosignatures_of_both_land_in_the_certificate(
 
 
 @pytest.mark.slow
+def test_the_log_shows_its_checkpoint_with_the_cosignatures(
+    tmp_path: Path, witnesses: list[WitnessProcess]
+) -> None:
+    service = house(tmp_path, witnesses, "all")
+    try:
+        client = Client(service.base)
+        ours = [parse_vkey(line) for line in client.get("/log/keys").text.splitlines()]
+        theirs = [parse_vkey(w.vkeys[0]) for w in witnesses]
+
+        def signed() -> set[str]:
+            note = parse_note(client.get("/log/checkpoint").content)
+            return {each.key.name for each in open_note(note, [*ours, *theirs])}
+
+        service.wait_for(lambda: signed() > {w.name for w in witnesses})
+        assert "witness w0" in client.get("/log/policy").text
+    finally:
+        service.stop()
+
+
+@pytest.mark.slow
 def test_without_the_quorum_a_deposit_is_taken_and_waits_for_its_time(
     tmp_path: Path, witnesses: list[WitnessProcess]
 ) -> None:
