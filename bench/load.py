@@ -1,7 +1,8 @@
 """A load generator that costs next to nothing: raw sockets, requests laid out before, one epoll.
 
 It shares the two cores with what it measures: at 1,000 requests a second it takes some 5 % of
-one. Closed loop: each client sends its next request when it has the whole answer to the last.
+one. `drive` is a closed loop: each client sends its next request when it has the whole answer to
+the last. `offer` is an open one: requests come at their time, whatever became of those before.
 """
 
 from __future__ import annotations
@@ -115,3 +116,42 @@ def drive(
     load.elapsed_s = time.perf_counter() - began
     load.latencies.sort()
     return load
+
+
+def offer(
+    port: int, requests: Iterator[bytes], *, per_s: float, seconds: float, status: int
+) -> Load:
+    """`per_s` requests a second for `seconds`, on as many connections as that takes. A latency
+    counts from the moment at which the request was due, so that a stall is not left out."""
+    load = Load(elapsed_s=0.0)
+    expected = f"HTTP/1.1 {status}".encode()
+    selector = selectors.DefaultSelector()
+    idle: list[_Client] = []
+    due = [number / per_s for number in range(int(per_s * seconds))]
+    began, busy, sent = time.perf_counter(), 0, 0
+    while sent < len(due) or busy:
+        now = time.perf_counter() - began
+        while sent < len(due) and due[sent] <= now:
+            client = idle.pop() if idle else _connected(port, selector)
+            client.send(next(requests))
+            client.sent_at = began + due[sent]
+            sent, busy = sent + 1, busy + 1
+        wait = max(0.0, due[sent] - now) if sent < len(due) else None
+        for key, _ in selector.select(wait):
+            client = key.data
+            if not client.receive():
+                continue
+            load.latencies.append(time.perf_counter() - client.sent_at)
+            if not client.answer.startswith(expected):
+                load.refused.append(client.answer[:400])
+            idle.append(client)
+            busy -= 1
+    load.elapsed_s = time.perf_counter() - began
+    load.latencies.sort()
+    return load
+
+
+def _connected(port: int, selector: selectors.BaseSelector) -> _Client:
+    client = _Client(port)
+    selector.register(client.socket, selectors.EVENT_READ, client)
+    return client

@@ -1,4 +1,5 @@
-"""Single documents over HTTP: each 201 means stored, durable, proved. 32 clients keep it busy.
+"""Single documents over HTTP: each 201 means stored, durable, proved. 32 clients keep it busy;
+then so many come a second as the service must answer without anybody waiting.
 
 Beside it a server that does only what can't be left out: the same server software takes the same
 body, hashes it, keeps it in a file of its own, fsyncs, and answers.
@@ -16,11 +17,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bench.house import folder, say, service
-from bench.load import Load, drive, post, random_documents
+from bench.load import Load, drive, offer, post, random_documents
 from tests.harness.server import REPOSITORY, free_port
 
 CLIENTS = 32
 DOCUMENT_BYTES = 1024
+OFFERED = 100
 
 
 def measure(*, quick: bool) -> dict[str, object]:
@@ -28,6 +30,11 @@ def measure(*, quick: bool) -> dict[str, object]:
     say(f"single deposits: {CLIENTS} clients for {seconds:.0f} s")
     with service() as (running, key):
         ours = _drive(running.port, _head("/v1/deposits", key), seconds)
+        say(f"single deposits: {OFFERED} offered a second")
+        documents = random_documents(_head("/v1/deposits", key), DOCUMENT_BYTES)
+        offered = offer(
+            running.port, documents, per_s=OFFERED, seconds=min(seconds, 20.0), status=201
+        )
     say("single deposits: the bare server")
     with _bare() as port:
         bare = _drive(port, _head("/", "none"), min(seconds, 10.0))
@@ -38,7 +45,9 @@ def measure(*, quick: bool) -> dict[str, object]:
         "single_deposit_p50_ms_yardstick": round(bare.percentile_ms(0.5), 1),
         "single_deposit_p99_ms": round(ours.percentile_ms(0.99), 1),
         "single_deposit_p99_ms_yardstick": round(bare.percentile_ms(0.99), 1),
-        "single_deposits_refused": len(ours.refused),
+        "single_deposits_refused": len(ours.refused) + len(offered.refused),
+        "offered_100_p50_ms": round(offered.percentile_ms(0.5), 1),
+        "offered_100_p99_ms": round(offered.percentile_ms(0.99), 1),
     }
 
 
