@@ -6,17 +6,20 @@ import hashlib
 import json
 from base64 import b64decode
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from notary.tlog.tile import TILE_WIDTH, parse_bundle
 from tests.harness.server import Client, Service
 from tests.harness.witness import WitnessProcess
 from tests.judges.mutations import WANTED
 
-ROWS = 300
+SIZES = (256, 700, 65_536, 65_900)
+"""Of the checkpoints below which papers are taken: tiles that end with the tree and that do not,
+on each of three levels. Before them comes one of a handful of entries."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,12 +51,25 @@ class Town:
     witnesses: tuple[str, str]
     """Their Ed25519 cosigning keys (0x04)."""
     policy: str
-    first: Given
-    last: Given
+    papers: tuple[Given, ...]
+    """One for each size, the smallest first."""
+
+    @property
+    def first(self) -> Given:
+        return self.papers[0]
+
+    @property
+    def last(self) -> Given:
+        return self.papers[-1]
 
     @property
     def origin(self) -> str:
         return self.last.checkpoint.decode().split("\n")[0]
+
+    def entry(self, index: int) -> bytes:
+        """Of a full bundle."""
+        n, at = divmod(index, TILE_WIDTH)
+        return parse_bundle(self.client.get(f"/log/tile/entries/{n:03d}").content)[at]
 
     def inclusion(self, index: int, size: int) -> list[bytes]:
         return self._path("inclusion", index=index, size=size)
@@ -80,13 +96,23 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
     # The policy names the witnesses' keys, which are made when they start.
     (folder / "policy").write_text("quorum none\n")
     service.init()
-    keys = service.cli("head", "--keys").stdout.splitlines()
     try:
-        for witness in witnesses:
-            witness.start(keys[0])
-        (folder / "policy").write_text(_policy(witnesses))
-        service.start()
-        yield _town(service, keys, witnesses, folder / "policy")
+        with ThreadPoolExecutor(2) as both:
+            agency = both.submit(service.key, "agency")
+            keys = service.cli("head", "--keys").stdout.splitlines()
+            list(both.map(lambda witness: witness.start(keys[0]), witnesses))
+            (folder / "policy").write_text(_policy(witnesses))
+            service.start()
+        client = Client(service.base, agency.result())
+        one, two = (witness.vkeys[0] for witness in witnesses)
+        yield Town(
+            client=client,
+            ed25519=keys[0],
+            ml_dsa=keys[1],
+            witnesses=(one, two),
+            policy=(folder / "policy").read_text(),
+            papers=tuple(_papers(service, client)),
+        )
     finally:
         for witness in witnesses:
             witness.stop()
@@ -99,33 +125,25 @@ def _policy(witnesses: list[WitnessProcess]) -> str:
     return f"{lines}{WANTED}\nquorum both\n"
 
 
-def _town(
-    service: Service, keys: list[str], witnesses: list[WitnessProcess], policy: Path
-) -> Town:
-    client = Client(service.base, service.key("agency"))
-    first = _given(service, client, b"the first")
-    rows = (
-        json.dumps({"size": 1, "digests": {"sha-256": hashlib.sha256(b"%d" % n).hexdigest()}})
-        for n in range(ROWS)
-    )
-    sent = client.post(
-        "/v1/batches", data="\n".join(rows), headers={"Content-Type": "application/x-ndjson"}
-    )
-    assert sent.status_code == 201, sent.text
-    one, two = (witness.vkeys[0] for witness in witnesses)
-    return Town(
-        client=client,
-        ed25519=keys[0],
-        ml_dsa=keys[1],
-        witnesses=(one, two),
-        policy=policy.read_text(),
-        first=first,
-        last=_given(service, client, b"the last"),
-    )
+def _papers(service: Service, client: Client) -> Iterator[Given]:
+    yield _given(service, client)
+    for size in SIZES:
+        grown = int(client.get("/log/checkpoint").text.split("\n")[1])
+        rows = (
+            json.dumps({"size": 1, "digests": {"sha-256": hashlib.sha256(b"%d" % n).hexdigest()}})
+            for n in range(grown, size - 1)
+        )
+        sent = client.post(
+            "/v1/batches", data="\n".join(rows), headers={"Content-Type": "application/x-ndjson"}
+        )
+        assert sent.status_code == 201, sent.text
+        given = _given(service, client)
+        assert given.size == size
+        yield given
 
 
-def _given(service: Service, client: Client, content: bytes) -> Given:
-    deposit: dict[str, Any] = client.post("/v1/deposits", data=content).json()
+def _given(service: Service, client: Client) -> Given:
+    deposit: dict[str, Any] = client.post("/v1/deposits", data=b"a document").json()
     links = deposit["links"]
     path = f"/v1/deposits/{deposit['id']}"
     service.wait_for(lambda: client.get(links["self"]).json()["times"]["timestamped_at"])

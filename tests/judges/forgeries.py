@@ -130,9 +130,6 @@ def forged(
             key, head, unprotected, root, context="CounterSignature"
         ),
         "signed with outside data": signed(key, head, unprotected, root, aad=b"x"),
-        "a label for what must be understood": signed(
-            key, {**head, 2: [70000], 70000: 1}, unprotected, root
-        ),
         "the root in text": signed(key, head, unprotected, encoded(root.hex())),
         "an empty list of proofs": signed(key, head, {VDP: {INCLUSION: []}}, root),
         "a proof not in bytes": signed(

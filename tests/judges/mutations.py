@@ -149,12 +149,15 @@ def cosignature(good: Case, *, other: str) -> Cases:
 
 
 def path_mutations(path: list[bytes]) -> dict[str, list[bytes]]:
-    """Of a path of two or more hashes, no two of them equal."""
+    """Of a path of one or more hashes, no two of them equal."""
     wrong = {
         f"hash {i} {where}": [*path[:i], flipped(node, at), *path[i + 1 :]]
         for i, node in enumerate(path)
         for where, at in (("begins otherwise", 0), ("ends otherwise", 31))
     }
+    if len(path) > 1:
+        wrong["the first two hashes swapped"] = [path[1], path[0], *path[2:]]
+        wrong["backwards"] = path[::-1]
     return {
         **wrong,
         "without its first hash": path[1:],
@@ -163,15 +166,13 @@ def path_mutations(path: list[bytes]) -> dict[str, list[bytes]]:
         "one hash more at the end": [*path, bytes(32)],
         "one hash more at the beginning": [bytes(32), *path],
         "its last hash twice": [*path, path[-1]],
-        "the first two hashes swapped": [path[1], path[0], *path[2:]],
-        "backwards": path[::-1],
         "a hash of 31 bytes": [path[0][:31], *path[1:]],
         "a hash of 33 bytes": [path[0] + b"\0", *path[1:]],
     }
 
 
 def inclusion(good: Case, *, another_entry: bytes, another_root: bytes) -> Cases:
-    """`good` has a path of two or more hashes and is not of the last leaf."""
+    """`good` is of a tree of two or more leaves."""
     path = [b64decode(node) for node in _proof(good)]
     index, size = int(str(good["Index"])), int(str(good["Size"]))
     wrong: dict[str, Case] = {
@@ -180,7 +181,7 @@ def inclusion(good: Case, *, another_entry: bytes, another_root: bytes) -> Cases
     numbers = {
         "the next index": {"Index": index + 1},
         "its neighbour's index": {"Index": index ^ 1},
-        "the last index": {"Index": size - 1},
+        "the first or the last index": {"Index": 0 if index == size - 1 else size - 1},
         "an index beyond the tree": {"Index": size},
         "an index twice the tree": {"Index": index + (1 << size.bit_length())},
         "a tree half as large": {"Size": max(size // 2, 1)},
@@ -202,7 +203,7 @@ def inclusion(good: Case, *, another_entry: bytes, another_root: bytes) -> Cases
 
 
 def consistency(good: Case, *, another_root: bytes) -> Cases:
-    """`good` has a path of two or more hashes, and sizes of which neither is twice the other."""
+    """`good` is between two trees of which neither is twice as large as the other."""
     path = [b64decode(node) for node in _proof(good)]
     old, size = int(str(good["Old"])), int(str(good["Size"]))
     wrong: dict[str, Case] = {
