@@ -43,7 +43,7 @@ KINDS: Mapping[str, tuple[str, ...]] = {
     "scales": (CHECKPOINT, COSIGNATURE, ML_DSA, INCLUSION, CONSISTENCY),
     "scitt": (INCLUSION, CONSISTENCY, RECEIPT),
 }
-"""What each judge is asked about. `cosignature` is Ed25519's (0x04), `ml-dsa` ML-DSA-44's (0x06)."""
+"""What each judge is asked about. A `cosignature` is Ed25519's (0x04), `ml-dsa` is 0x06."""
 
 GO = ("sumdb", "torchwood", "formats", "cose")
 NODE = ("noble", "sigstore")
@@ -158,14 +158,14 @@ def _scales_inclusion(case: Case) -> None:
     from tlog_scales.tiles import leaf_hash
     from tlog_scales.tlog import InclusionProof
 
-    proof = InclusionProof(case["Index"], case["Size"], _path(case))
+    proof = InclusionProof(_number(case, "Index"), _number(case, "Size"), _path(case))
     proof.check(leaf_hash(_bytes(case, "Entry")), _bytes(case, "Root"))
 
 
 def _scales_consistency(case: Case) -> None:
     from tlog_scales.tlog import ConsistencyProof
 
-    proof = ConsistencyProof(case["Old"], case["Size"], _path(case))
+    proof = ConsistencyProof(_number(case, "Old"), _number(case, "Size"), _path(case))
     proof.check(_bytes(case, "From"), _bytes(case, "Root"))
 
 
@@ -213,6 +213,12 @@ def _scitt_receipt(case: Case) -> str:
 
 def _bytes(case: Case, field: str) -> bytes:
     return b64decode(str(case[field]))
+
+
+def _number(case: Case, field: str) -> int:
+    value = case[field]
+    assert isinstance(value, int)
+    return value
 
 
 def _path(case: Case) -> list[bytes]:

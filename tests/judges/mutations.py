@@ -199,7 +199,7 @@ def inclusion(good: Case, *, another_entry: bytes, another_root: bytes) -> Cases
         "an entry with a bit flipped": {"Entry": flipped(b64decode(str(good["Entry"])), 0)},
         "no entry": {"Entry": b""},
     }
-    return wrong | _with_bytes(good, values)
+    return {**wrong, **_with_bytes(good, values)}
 
 
 def consistency(good: Case, *, another_root: bytes) -> Cases:
@@ -230,7 +230,7 @@ def consistency(good: Case, *, another_root: bytes) -> Cases:
         "roots swapped": {"From": root, "Root": older},
         "half an older root": {"From": older[:16]},
     }
-    return wrong | _with_bytes(good, values)
+    return {**wrong, **_with_bytes(good, values)}
 
 
 def _proof(case: Case) -> list[str]:

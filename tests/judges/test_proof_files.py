@@ -38,9 +38,9 @@ def given(request: pytest.FixtureRequest, town: Town) -> Given:
 def generated(
     log: Pinned, index: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> bytes:
-    from tlog_scales import cli
+    from tlog_scales import backend, cli
 
-    monkeypatch.setattr(cli.backend, "make_backend", lambda _: log)
+    monkeypatch.setattr(backend, "make_backend", lambda _: log)
     monkeypatch.setattr("sys.argv", ["tlog-tiles", "gen-proof", "http", str(index)])
     cli.main()
     return capsys.readouterr().out.encode()

@@ -8,7 +8,7 @@ and no mutation may be left with less than two judges that refuse it.
 from __future__ import annotations
 
 from base64 import b64decode
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import cbor2
 import pytest
@@ -32,7 +32,7 @@ from tests.harness.judges import (
     b64,
 )
 from tests.harness.oracle import Oracle
-from tests.judges import forgeries, mutations
+from tests.judges import forgeries, mutations, ours
 from tests.judges.conftest import Given, Town
 
 BLIND: Mapping[tuple[str, str], frozenset[str]] = {
@@ -52,6 +52,7 @@ ENTRIES = [b"entry %d" % n for n in range(11)]
 
 Matter = dict[str, tuple[Case, mutations.Cases]]
 """Good cases under their names, each with its mutations."""
+Judged = Callable[[Town], Matter]
 
 
 def checkpoints(town: Town) -> Matter:
@@ -98,8 +99,9 @@ def inclusions(town: Town) -> Matter:
             "Kind": INCLUSION, "Index": index, "Size": last.size,
             "Entry": b64(entry)[0], "Root": b64(last.root)[0], "Proof": b64(*path),
         }  # fmt: skip
-        matter[f"leaf {index}"] = good, mutations.inclusion(
-            good, another_entry=town.entry(42), another_root=town.first.root
+        matter[f"leaf {index}"] = (
+            good,
+            mutations.inclusion(good, another_entry=town.entry(42), another_root=town.first.root),
         )
     return matter
 
@@ -135,9 +137,7 @@ def proof_files(town: Town) -> Matter:
 def receipts(town: Town) -> Matter:
     first, last = town.first, town.last
     good = _receipt(last.receipt, last.entry, receipt_key(town))
-    wrong = forgeries.altered(
-        good, last.receipt, another_entry=first.entry, another=first.receipt
-    )
+    wrong = forgeries.altered(good, last.receipt, another_entry=first.entry, another=first.receipt)
     carried = cbor2.loads(last.transparent).value[1][394][0]
     within = _receipt(carried, last.entry, receipt_key(town))
     return {"the last deposit": (good, wrong), "in a transparent statement": (within, {})}
@@ -168,7 +168,7 @@ def receipt_key(town: Town) -> bytes:
     return found
 
 
-MATTERS = (
+MATTERS: tuple[tuple[str, Judged], ...] = (
     (CHECKPOINT, checkpoints),
     (COSIGNATURE, cosignatures),
     (ML_DSA, ml_dsa_cosignatures),
@@ -200,14 +200,21 @@ def ask(request: pytest.FixtureRequest, judge: str) -> Ask:
     ],
 )
 def test_the_judge_accepts_it_and_refuses_what_was_altered(
-    town: Town, ask: Ask, judge: str, kind: str, matter: object
+    town: Town, ask: Ask, judge: str, kind: str, matter: Judged
 ) -> None:
-    assert callable(matter)
     for name, (good, wrong) in matter(town).items():
         accepted, *answers = ask([good, *wrong.values()])
         assert accepted == "", (name, accepted)
         seen = {done for done, answer in zip(wrong, answers, strict=True) if answer == ""}
         assert seen == BLIND.get((judge, kind), frozenset()) & set(wrong), name
+
+
+@pytest.mark.parametrize("matter", [each for _, each in MATTERS])
+def test_we_judge_as_they_do_and_see_all_of_it(town: Town, matter: Judged) -> None:
+    for name, (good, wrong) in matter(town).items():
+        accepted, *answers = ours.ask([good, *wrong.values()])
+        assert accepted == "", name
+        assert [done for done, said in zip(wrong, answers, strict=True) if said == ""] == [], name
 
 
 def test_every_kind_has_two_judges_and_no_mutation_less(town: Town) -> None:
@@ -218,6 +225,13 @@ def test_every_kind_has_two_judges_and_no_mutation_less(town: Town) -> None:
             for name in wrong:
                 refusing = [j for j in judges_of if name not in BLIND.get((j, kind), ())]
                 assert len(refusing) >= 2, (kind, name)
+
+
+@pytest.mark.parametrize("judge", GO + NODE)
+def test_a_program_that_cannot_judge_has_no_opinion(ask: Ask) -> None:
+    """It ends with status 2: what is wrong with our driver is never taken for a refusal."""
+    with pytest.raises(AssertionError, match="not a judge of"):
+        ask([{"Kind": "the weather"}])
 
 
 def test_what_the_judges_see_is_what_was_signed(town: Town) -> None:
