@@ -23,6 +23,7 @@ from notary.statement import ALG, CWT_CLAIMS, EDDSA, ISS, KID, SUB, key_thumbpri
 from notary.tlog import merkle
 
 RECEIPTS, VDS, VDP = 394, 395, 396
+CRIT = 2
 RFC9162_SHA256 = 1
 INCLUSION, CONSISTENCY = -1, -2
 _COSE_SIGN1 = 18
@@ -126,6 +127,8 @@ def parse_receipt(data: bytes) -> Receipt:
         )
         if (header[ALG], header[VDS], payload) != (EDDSA, RFC9162_SHA256, None):
             raise ValueError("not an EdDSA receipt of an RFC9162_SHA256 tree")
+        if CRIT in header:
+            raise ValueError("labels are named that must be understood, and are not")
         if cbor2.dumps(tag, canonical=True) != data:
             raise ValueError("not in deterministic form")
         if not (isinstance(size, int) and isinstance(index, int) and 0 <= index < size):

@@ -79,7 +79,7 @@ def parse_trust(text: str) -> Trust:
         )
     except KeyError as exc:
         raise MalformedInput(f"trust file lacks {exc}", code="trust_malformed") from exc
-    except (ValueError, TypeError, AttributeError) as exc:
+    except (ValueError, TypeError, AttributeError, RecursionError) as exc:
         raise MalformedInput(f"trust file: {exc}", code="trust_malformed") from exc
 
 
