@@ -114,10 +114,11 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
             papers=tuple(_papers(service, client)),
         )
     finally:
-        for witness in witnesses:
-            witness.stop()
-        if service.process is not None:
-            service.stop()
+        with ThreadPoolExecutor(3) as ending:
+            for witness in witnesses:
+                ending.submit(witness.stop)
+            if service.process is not None:
+                service.stop()
 
 
 def _policy(witnesses: list[WitnessProcess]) -> str:

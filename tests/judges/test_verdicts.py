@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from base64 import b64decode
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import cbor2
 import pytest
@@ -34,6 +35,8 @@ from tests.harness.judges import (
 from tests.harness.oracle import Oracle
 from tests.judges import forgeries, mutations, ours
 from tests.judges.conftest import Given, Town
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "testing.md"
 
 BLIND: Mapping[tuple[str, str], frozenset[str]] = {
     # They open notes, whatever stands in them: that the origin is the log's is the caller's to see.
@@ -225,6 +228,15 @@ def test_every_kind_has_two_judges_and_no_mutation_less(town: Town) -> None:
             for name in wrong:
                 refusing = [j for j in judges_of if name not in BLIND.get((j, kind), ())]
                 assert len(refusing) >= 2, (kind, name)
+
+
+def test_the_table_of_the_documents_says_who_judges_what() -> None:
+    lines = DOCUMENT.read_text("utf-8").splitlines()
+    at = next(number for number, line in enumerate(lines) if line.startswith("| | checkpoint |"))
+    rows = lines[at + 2 : at + 2 + len(KINDS)]
+    said = [[cell.strip() == "✓" for cell in row.split("|")[2:-1]] for row in rows]
+    order = (CHECKPOINT, COSIGNATURE, ML_DSA, INCLUSION, CONSISTENCY, PROOF, RECEIPT)
+    assert sorted(said) == sorted([kind in kinds for kind in order] for kinds in KINDS.values())
 
 
 @pytest.mark.parametrize("judge", GO + NODE)
