@@ -115,11 +115,13 @@ def parse_receipt(data: bytes) -> Receipt:
         claims = header.get(CWT_CLAIMS, {})
         (encoded,) = unprotected[VDP][INCLUSION]
         size, index, path = cbor2.loads(encoded)
+        kid, issuer, subject = header.get(KID), claims.get(ISS), claims.get(SUB)
+        _require_types((header[ALG], header[VDS], size, index), kid, (issuer, subject), signature)
         receipt = Receipt(
             protected=protected,
-            kid=header.get(KID),
-            issuer=claims.get(ISS),
-            subject=claims.get(SUB),
+            kid=kid,
+            issuer=issuer,
+            subject=subject,
             size=size,
             index=index,
             path=tuple(path),
@@ -131,7 +133,7 @@ def parse_receipt(data: bytes) -> Receipt:
             raise ValueError("labels are named that must be understood, and are not")
         if cbor2.dumps(tag, canonical=True) != data:
             raise ValueError("not in deterministic form")
-        if not (isinstance(size, int) and isinstance(index, int) and 0 <= index < size):
+        if not 0 <= index < size:
             raise ValueError(f"index {index!r} is not in a tree of {size!r}")
         if not all(isinstance(node, bytes) for node in path) or not path:
             raise ValueError("the path is not one or more byte strings")
@@ -145,6 +147,19 @@ def parse_receipt(data: bytes) -> Receipt:
     ) as exc:
         raise MalformedInput(f"receipt cannot be read: {exc}", code="receipt_malformed") from exc
     return receipt
+
+
+def _require_types(
+    numbers: Sequence[object], kid: object, texts: Sequence[object], signature: object
+) -> None:
+    """CBOR has types of its own, and Python takes true for 1 and -8.0 for -8."""
+    if not (
+        all(type(number) is int for number in numbers)
+        and all(text is None or isinstance(text, str) for text in texts)
+        and (kid is None or isinstance(kid, bytes))
+        and isinstance(signature, bytes)
+    ):
+        raise ValueError("a member has the wrong type")
 
 
 def check_receipt(receipt: Receipt, *, entry: bytes, public_key: bytes) -> bytes:

@@ -94,6 +94,22 @@ def test_no_flipped_byte_is_accepted_by_either_but_in_the_size() -> None:
         assert (root, receipt.index, receipt.size) == (ROOT, 5, 10)
 
 
+@pytest.mark.parametrize("signature", ["text", 7, None, [], True])
+def test_a_signature_that_is_no_bytes_is_malformed(signature: object) -> None:
+    tag = cbor2.loads(receipt_of(3))
+    changed = cbor2.CBORTag(18, [*tag.value[:3], signature])
+    with pytest.raises(MalformedInput, match="wrong type"):
+        parse_receipt(cbor2.dumps(changed, canonical=True))
+
+
+@pytest.mark.parametrize("changed", [{395: True}, {395: 1.0}, {1: -8.0}, {4: "kid"}, {15: {1: 7}}])
+def test_a_header_of_the_wrong_type_is_malformed(changed: dict[int, object]) -> None:
+    protected, *rest = cbor2.loads(receipt_of(3)).value
+    head = cbor2.dumps({**cbor2.loads(protected), **changed}, canonical=True)
+    with pytest.raises(MalformedInput, match="wrong type"):
+        parse_receipt(cbor2.dumps(cbor2.CBORTag(18, [head, *rest]), canonical=True))
+
+
 def test_a_receipt_that_wants_an_unknown_label_understood_is_refused_by_both() -> None:
     """RFC 9052 section 3.1: `crit` (2) names labels without which a receipt says another thing."""
     protected, unprotected, _, _ = cbor2.loads(receipt_of(3)).value

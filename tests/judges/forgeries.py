@@ -39,7 +39,7 @@ def signed(
     return encoded(cbor2.CBORTag(18, [head, dict(unprotected), payload, signature]))
 
 
-def proofs(size: int, index: int, path: list[bytes], label: int = INCLUSION) -> dict[int, Any]:
+def proofs(size: int, index: Any, path: list[Any], label: int = INCLUSION) -> dict[int, Any]:
     """The unprotected header."""
     return {VDP: {label: [encoded([size, index, path])]}}
 
@@ -54,7 +54,7 @@ def altered(good: Case, data: bytes, *, another_entry: bytes, another: bytes) ->
 
     def file(
         *, head: bytes = protected, proof: Mapping[Any, Any] = unprotected, payload: Any = None,
-        signed: bytes = signature, number: int = 18,
+        signed: Any = signature, number: int = 18,
     ) -> bytes:  # fmt: skip
         return encoded(cbor2.CBORTag(number, [head, dict(proof), payload, signed]))
 
@@ -82,6 +82,8 @@ def altered(good: Case, data: bytes, *, another_entry: bytes, another: bytes) ->
         "a signature cut short": file(signed=signature[:-1]),
         "a signature too long": file(signed=signature + b"\0"),
         "an empty signature": file(signed=b""),
+        "a signature in text": file(signed=signature.hex()),
+        "a signature that is a number": file(signed=7),
         "a signature of zeros": file(signed=bytes(64)),
         "the signature of another receipt": file(signed=cbor2.loads(another).value[3]),
         "another tag": file(number=98),
@@ -115,6 +117,7 @@ def forged(
     head = cbor2.loads(head_bytes)
     without = {label: value for label, value in head.items() if label != VDS}
     (proof,) = unprotected[VDP][INCLUSION]
+    size, index, path = cbor2.loads(proof)
     assert signed(key, head, unprotected, root) == data
     wrong = {
         "data structure 2, signed": signed(key, {**head, VDS: 2}, unprotected, root),
@@ -131,6 +134,10 @@ def forged(
         ),
         "signed with outside data": signed(key, head, unprotected, root, aad=b"x"),
         "the root in text": signed(key, head, unprotected, encoded(root.hex())),
+        "-8.0 for the algorithm": signed(key, {**head, ALG: -8.0}, unprotected, root),
+        "an index of true": signed(key, head, proofs(size, True, path), root),
+        "an index in text": signed(key, head, proofs(size, str(index), path), root),
+        "a path in text": signed(key, head, proofs(size, index, [n.hex() for n in path]), root),
         "an empty list of proofs": signed(key, head, {VDP: {INCLUSION: []}}, root),
         "a proof not in bytes": signed(
             key, head, {VDP: {INCLUSION: [cbor2.loads(proof)]}}, root
