@@ -27,6 +27,10 @@ CRIT = 2
 RFC9162_SHA256 = 1
 INCLUSION, CONSISTENCY = -1, -2
 _COSE_SIGN1 = 18
+_UNREADABLE = (
+    *(cbor2.CBORDecodeError, cbor2.CBOREncodeError),
+    *(ValueError, TypeError, KeyError, AttributeError),
+)
 
 RECEIPT_TYPE = "application/scitt-receipt+cose"
 STATEMENT_TYPE = "application/scitt-statement+cose"
@@ -137,14 +141,7 @@ def parse_receipt(data: bytes) -> Receipt:
             raise ValueError(f"index {index!r} is not in a tree of {size!r}")
         if not all(isinstance(node, bytes) for node in path) or not path:
             raise ValueError("the path is not one or more byte strings")
-    except (
-        cbor2.CBORDecodeError,
-        cbor2.CBOREncodeError,
-        ValueError,
-        TypeError,
-        KeyError,
-        AttributeError,
-    ) as exc:
+    except _UNREADABLE as exc:
         raise MalformedInput(f"receipt cannot be read: {exc}", code="receipt_malformed") from exc
     return receipt
 
