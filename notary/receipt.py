@@ -29,7 +29,7 @@ INCLUSION, CONSISTENCY = -1, -2
 _COSE_SIGN1 = 18
 _UNREADABLE = (
     *(cbor2.CBORDecodeError, cbor2.CBOREncodeError),
-    *(ValueError, TypeError, KeyError, AttributeError),
+    *(ValueError, TypeError, LookupError, AttributeError),
 )
 
 RECEIPT_TYPE = "application/scitt-receipt+cose"

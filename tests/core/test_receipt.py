@@ -102,6 +102,14 @@ def test_a_signature_that_is_no_bytes_is_malformed(signature: object) -> None:
         parse_receipt(cbor2.dumps(changed, canonical=True))
 
 
+@pytest.mark.parametrize("unprotected", ["", [], {396: ""}, {396: []}, {}, 7, None])
+def test_an_unprotected_header_that_holds_no_proof_is_malformed(unprotected: object) -> None:
+    protected, _, *rest = cbor2.loads(receipt_of(3)).value
+    changed = cbor2.CBORTag(18, [protected, unprotected, *rest])
+    with pytest.raises(MalformedInput, match="cannot be read"):
+        parse_receipt(cbor2.dumps(changed, canonical=True))
+
+
 @pytest.mark.parametrize("changed", [{395: True}, {395: 1.0}, {1: -8.0}, {4: "kid"}, {15: {1: 7}}])
 def test_a_header_of_the_wrong_type_is_malformed(changed: dict[int, object]) -> None:
     protected, *rest = cbor2.loads(receipt_of(3)).value
