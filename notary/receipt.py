@@ -23,9 +23,14 @@ from notary.statement import ALG, CWT_CLAIMS, EDDSA, ISS, KID, SUB, key_thumbpri
 from notary.tlog import merkle
 
 RECEIPTS, VDS, VDP = 394, 395, 396
+CRIT = 2
 RFC9162_SHA256 = 1
 INCLUSION, CONSISTENCY = -1, -2
 _COSE_SIGN1 = 18
+_UNREADABLE = (
+    *(cbor2.CBORDecodeError, cbor2.CBOREncodeError),
+    *(ValueError, TypeError, LookupError, AttributeError),
+)
 
 RECEIPT_TYPE = "application/scitt-receipt+cose"
 STATEMENT_TYPE = "application/scitt-statement+cose"
@@ -114,11 +119,13 @@ def parse_receipt(data: bytes) -> Receipt:
         claims = header.get(CWT_CLAIMS, {})
         (encoded,) = unprotected[VDP][INCLUSION]
         size, index, path = cbor2.loads(encoded)
+        kid, issuer, subject = header.get(KID), claims.get(ISS), claims.get(SUB)
+        _require_types((header[ALG], header[VDS], size, index), kid, (issuer, subject), signature)
         receipt = Receipt(
             protected=protected,
-            kid=header.get(KID),
-            issuer=claims.get(ISS),
-            subject=claims.get(SUB),
+            kid=kid,
+            issuer=issuer,
+            subject=subject,
             size=size,
             index=index,
             path=tuple(path),
@@ -126,22 +133,30 @@ def parse_receipt(data: bytes) -> Receipt:
         )
         if (header[ALG], header[VDS], payload) != (EDDSA, RFC9162_SHA256, None):
             raise ValueError("not an EdDSA receipt of an RFC9162_SHA256 tree")
+        if CRIT in header:
+            raise ValueError("labels are named that must be understood, and are not")
         if cbor2.dumps(tag, canonical=True) != data:
             raise ValueError("not in deterministic form")
-        if not (isinstance(size, int) and isinstance(index, int) and 0 <= index < size):
+        if not 0 <= index < size:
             raise ValueError(f"index {index!r} is not in a tree of {size!r}")
         if not all(isinstance(node, bytes) for node in path) or not path:
             raise ValueError("the path is not one or more byte strings")
-    except (
-        cbor2.CBORDecodeError,
-        cbor2.CBOREncodeError,
-        ValueError,
-        TypeError,
-        KeyError,
-        AttributeError,
-    ) as exc:
+    except _UNREADABLE as exc:
         raise MalformedInput(f"receipt cannot be read: {exc}", code="receipt_malformed") from exc
     return receipt
+
+
+def _require_types(
+    numbers: Sequence[object], kid: object, texts: Sequence[object], signature: object
+) -> None:
+    """CBOR has types of its own, and Python takes true for 1 and -8.0 for -8."""
+    if not (
+        all(type(number) is int for number in numbers)
+        and all(text is None or isinstance(text, str) for text in texts)
+        and (kid is None or isinstance(kid, bytes))
+        and isinstance(signature, bytes)
+    ):
+        raise ValueError("a member has the wrong type")
 
 
 def check_receipt(receipt: Receipt, *, entry: bytes, public_key: bytes) -> bytes:

@@ -61,6 +61,8 @@ def parse_trust(text: str) -> Trust:
         given = tomllib.loads(text)
         if given["format"] != FORMAT:
             raise ValueError(f"format is {given['format']!r}, known is {FORMAT!r}")
+        if not isinstance(given["origin"], str):
+            raise ValueError(f"origin is {given['origin']!r}, not a text")
         unknown = set(given) - {
             "format", "origin", "log_keys", "statement_keys", "certificate_keys",
             "timestamp_roots", "witness_policy",
@@ -79,7 +81,7 @@ def parse_trust(text: str) -> Trust:
         )
     except KeyError as exc:
         raise MalformedInput(f"trust file lacks {exc}", code="trust_malformed") from exc
-    except (ValueError, TypeError, AttributeError) as exc:
+    except (ValueError, TypeError, AttributeError, RecursionError) as exc:
         raise MalformedInput(f"trust file: {exc}", code="trust_malformed") from exc
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.harness import judges
 from tests.harness.people import Staff
 from tests.harness.server import Client, Service
 
@@ -42,6 +43,18 @@ def staff(service: Service) -> Iterator[Staff]:
     """Makes accounts of any role in the shared service."""
     with Staff(service) as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def go_judges(tmp_path_factory: pytest.TempPathFactory) -> dict[str, judges.Ask]:
+    """Judges that nobody here wrote, in Go; skips where they cannot be had."""
+    return judges.build_go(tmp_path_factory.mktemp("go-judges"))
+
+
+@pytest.fixture(scope="session")
+def node_judges(tmp_path_factory: pytest.TempPathFactory) -> dict[str, judges.Ask]:
+    """The same from npm."""
+    return judges.install_node(tmp_path_factory.mktemp("node-judges"))
 
 
 @pytest.fixture

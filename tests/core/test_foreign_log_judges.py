@@ -8,13 +8,9 @@ about texts that are wrong only in their spelling.
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
 import subprocess
 import sys
-from base64 import b64encode
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,8 +34,8 @@ from notary.tlog.tile import (
     partial_width,
     tile_path,
 )
+from tests.harness.judges import Ask, Case, b64
 
-JUDGES = Path(__file__).parents[1] / "judges"
 ORIGIN = "log.example/court"
 NOW = 1_790_000_000
 SIZE = 66_000  # three levels of tiles, the last tile of each partial
@@ -103,57 +99,20 @@ def flipped(data: bytes, position: int) -> bytes:
 
 # Go: golang.org/x/mod/sumdb
 
-Case = dict[str, object]
-Judge = Callable[[list[Case]], list[str]]
-
 
 @pytest.fixture(scope="module")
-def sumdb(tmp_path_factory: pytest.TempPathFactory) -> Judge:
-    """The judge as a program: takes cases, answers each with "" or why it refuses."""
-    go = shutil.which("go")
-    if go is None:
-        pytest.skip("go is not installed: golang.org/x/mod/sumdb was not asked")
-    folder = tmp_path_factory.mktemp("sumdb")
-    shutil.copytree(JUDGES / "sumdb", folder, dirs_exist_ok=True)
-    # The Go that is there, and exactly the modules that go.sum names.
-    env = {**os.environ, "GOTOOLCHAIN": "local", "GOFLAGS": "-mod=readonly -buildvcs=false"}
-    fetched = run([go, "mod", "download"], folder, env)
-    if fetched.returncode != 0:
-        pytest.skip(f"golang.org/x/mod cannot be had here: {fetched.stderr.strip()[-300:]}")
-    built = run([go, "build", "-o", "judge", "."], folder, env)
-    assert built.returncode == 0, built.stderr
-
-    def judge(cases: list[Case]) -> list[str]:
-        asked = "".join(f"{json.dumps(case)}\n" for case in cases)
-        answered = run([str(folder / "judge")], folder, env, asked)
-        assert answered.returncode == 0, answered.stderr
-        answers: list[str] = [json.loads(line) for line in answered.stdout.splitlines()]
-        assert len(answers) == len(cases)
-        return answers
-
-    return judge
-
-
-def run(
-    command: list[str], folder: Path, env: dict[str, str], stdin: str = ""
-) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command, cwd=folder, env=env, input=stdin, capture_output=True, text=True, check=False
-    )
-
-
-def b64(*values: bytes) -> list[str]:
-    return [b64encode(value).decode() for value in values]
+def sumdb(go_judges: dict[str, Ask]) -> Ask:
+    return go_judges["sumdb"]
 
 
 def note_case(data: bytes) -> Case:
-    return {"Kind": "note", "Vkey": ED25519.verifier.encode(), "Note": b64(data)[0]}
+    return {"Kind": "checkpoint", "Vkey": ED25519.verifier.encode(), "Note": b64(data)[0]}
 
 
 def inclusion_case(log: Log, index: int, values: list[bytes]) -> Case:
-    leaf, root, *proof = b64(*values)
+    entry, root, *proof = b64(*values)
     return {
-        "Kind": "inclusion", "Index": index, "Size": SIZE, "Leaf": leaf, "Root": root,
+        "Kind": "inclusion", "Index": index, "Size": SIZE, "Entry": entry, "Root": root,
         "Proof": proof,
     }  # fmt: skip
 
@@ -168,11 +127,11 @@ def consistency_case(old: int, values: list[bytes]) -> Case:
 
 def each_flipped(values: list[bytes]) -> Iterator[list[bytes]]:
     for i, value in enumerate(values):
-        for position in (0, 13, 31):
+        for position in (0, len(value) // 2, len(value) - 1):
             yield [*values[:i], flipped(value, position), *values[i + 1 :]]
 
 
-def test_sumdb_opens_our_checkpoint_and_none_of_its_mutations(log: Log, sumdb: Judge) -> None:
+def test_sumdb_opens_our_checkpoint_and_none_of_its_mutations(log: Log, sumdb: Ask) -> None:
     """Every byte of the text and of the Ed25519 line; the other lines are unknown to it."""
     text_and_first_line = log.checkpoint.index(b"\n", log.checkpoint.index(b"\n\n") + 2) + 1
     mutations = [flipped(log.checkpoint, i) for i in range(text_and_first_line)]
@@ -182,12 +141,12 @@ def test_sumdb_opens_our_checkpoint_and_none_of_its_mutations(log: Log, sumdb: J
 
 
 def test_sumdb_accepts_our_inclusion_proofs_and_none_of_their_mutations(
-    log: Log, sumdb: Judge
+    log: Log, sumdb: Ask
 ) -> None:
     good, bad = [], []
     for index in CHOSEN:
         path = prove_inclusion(index, SIZE, hash_reader(log.read_tile))
-        values = [leaf_hash(log.entries[index]), log.root, *path]
+        values = [log.entries[index], log.root, *path]
         good.append(inclusion_case(log, index, values))
         bad += [inclusion_case(log, index, changed) for changed in each_flipped(values)]
         bad += [inclusion_case(log, index ^ 1, values), inclusion_case(log, index, values[:-1])]
@@ -197,7 +156,7 @@ def test_sumdb_accepts_our_inclusion_proofs_and_none_of_their_mutations(
 
 
 def test_sumdb_accepts_our_consistency_proofs_and_none_of_their_mutations(
-    log: Log, sumdb: Judge
+    log: Log, sumdb: Ask
 ) -> None:
     good, bad = [], []
     for old in (1, 2, 255, 256, 4_711, 65_536, SIZE - 1, SIZE):
@@ -212,7 +171,7 @@ def test_sumdb_accepts_our_consistency_proofs_and_none_of_their_mutations(
 
 
 def test_sumdb_reads_every_leaf_of_our_tiles_and_notices_a_flipped_bit(
-    log: Log, sumdb: Judge
+    log: Log, sumdb: Ask
 ) -> None:
     case: Case = {
         "Kind": "tiles", "Size": SIZE, "Root": b64(log.root)[0], "Path": str(log.folder)

@@ -94,6 +94,45 @@ def test_no_flipped_byte_is_accepted_by_either_but_in_the_size() -> None:
         assert (root, receipt.index, receipt.size) == (ROOT, 5, 10)
 
 
+@pytest.mark.parametrize("signature", ["text", 7, None, [], True])
+def test_a_signature_that_is_no_bytes_is_malformed(signature: object) -> None:
+    tag = cbor2.loads(receipt_of(3))
+    changed = cbor2.CBORTag(18, [*tag.value[:3], signature])
+    with pytest.raises(MalformedInput, match="wrong type"):
+        parse_receipt(cbor2.dumps(changed, canonical=True))
+
+
+@pytest.mark.parametrize("unprotected", ["", [], {396: ""}, {396: []}, {}, 7, None])
+def test_an_unprotected_header_that_holds_no_proof_is_malformed(unprotected: object) -> None:
+    protected, _, *rest = cbor2.loads(receipt_of(3)).value
+    changed = cbor2.CBORTag(18, [protected, unprotected, *rest])
+    with pytest.raises(MalformedInput, match="cannot be read"):
+        parse_receipt(cbor2.dumps(changed, canonical=True))
+
+
+@pytest.mark.parametrize("changed", [{395: True}, {395: 1.0}, {1: -8.0}, {4: "kid"}, {15: {1: 7}}])
+def test_a_header_of_the_wrong_type_is_malformed(changed: dict[int, object]) -> None:
+    protected, *rest = cbor2.loads(receipt_of(3)).value
+    head = cbor2.dumps({**cbor2.loads(protected), **changed}, canonical=True)
+    with pytest.raises(MalformedInput, match="wrong type"):
+        parse_receipt(cbor2.dumps(cbor2.CBORTag(18, [head, *rest]), canonical=True))
+
+
+def test_a_receipt_that_wants_an_unknown_label_understood_is_refused_by_both() -> None:
+    """RFC 9052 section 3.1: `crit` (2) names labels without which a receipt says another thing."""
+    protected, unprotected, _, _ = cbor2.loads(receipt_of(3)).value
+    head = cbor2.dumps({**cbor2.loads(protected), 2: [70_000], 70_000: 1}, canonical=True)
+    signed = cbor2.dumps(["Signature1", head, b"", ROOT], canonical=True)
+    body = [head, dict(unprotected), None, KEY.sign(signed)]
+    data = cbor2.dumps(cbor2.CBORTag(18, body), canonical=True)
+    with pytest.raises(MalformedInput, match="must be understood"):
+        parse_receipt(data)
+    judged = scitt_cose.verify_receipt(
+        data, leaf_entry_hex=ENTRIES[3].hex(), log_public_key_pem=PEM
+    )
+    assert not judged.ok
+
+
 def test_a_single_leaf_gets_no_receipt() -> None:
     with pytest.raises(ValueError, match="size 1"):
         sign_inclusion(KEY, issuer="x", subject="y", size=1, index=0, path=(), root=TREE.mth(0, 1))
