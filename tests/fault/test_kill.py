@@ -25,8 +25,9 @@ from pathlib import Path
 
 import pytest
 
-from notary.findings import Depth
-from notary.fsck import fsck
+from notary.findings import Depth, Findings
+from notary.fsck import derive_tree
+from notary.fsck_records import check_records
 from notary.intake import object_key
 from notary.ledger import Ledger
 from notary.office import Office
@@ -45,7 +46,9 @@ OLDER = 30
 """How many acknowledgements and checkpoints of earlier rounds are looked at after each kill."""
 BY_HTTP = 10
 """How many of each kind are asked for through the door; the others are read where they lie."""
+SWEEP_EVERY = 5
 EVERYTHING_EVERY = 50
+CHECKPOINTS_THEN = 5_000
 FSCK_EVERY = 10
 """Goes on where the last one came to; a full one runs every hundredth time."""
 FULL_FSCK_EVERY = 100
@@ -95,7 +98,9 @@ def load_and_kill(watched: Watched, key: str) -> Notebook:
             )
             for _ in range(CLIENTS)
         ]
-        time.sleep(chance.uniform(0.6, 2.5) if chance.random() < 0.1 else chance.uniform(0.02, 0.6))
+        time.sleep(
+            chance.uniform(0.6, 2.5) if chance.random() < 0.07 else chance.uniform(0.02, 0.6)
+        )
         watched.service.kill()
         killed.set()
         return together(each.result() for each in clients)
@@ -110,7 +115,7 @@ def kill_while_it_starts(watched: Watched) -> None:
 
 def sweep_everything(watched: Watched) -> str:
     """What crashes left is removed. Nothing is being uploaded: it may all go."""
-    if watched.chance.random() < 0.1:
+    if watched.chance.random() < 0.3:
         return watched.service.cli("sweep", "--older-than", "0").stdout.strip()
     with opened(watched.service) as office:
         swept = sweep(office.register, office.objects, office.clock.now())
@@ -192,7 +197,10 @@ def look_again(client: Client, some: list[Acknowledged]) -> None:
 def check_everything(watched: Watched) -> None:
     check_rows(watched.home, watched.everything)
     with opened(watched.service) as office:
-        check_growths(office.ledger, watched.checkpoints, watched.keys)
+        some = watched.chance.sample(
+            watched.checkpoints, min(CHECKPOINTS_THEN, len(watched.checkpoints))
+        )
+        check_growths(office.ledger, some, watched.keys)
     with closing(sqlite3.connect(watched.home / "notary.db")) as rows:
         stored = {str(id_) for (id_,) in rows.execute("SELECT id FROM deposit WHERE stored")}
     objects = (watched.home / "objects").rglob("*")
@@ -200,22 +208,21 @@ def check_everything(watched: Watched) -> None:
 
 
 def derive(watched: Watched, *, fully: bool) -> None:
-    """fsck of what is new, or of everything by the command that a clerk types."""
+    """Of everything by the command that a clerk types, or of the tree and what is new in it."""
     if fully:
         checked = watched.service.cli("fsck", check=False)
         assert checked.returncode == 0, checked.stdout + checked.stderr
         return
+    found = Findings()
     with opened(watched.service) as office:
-        found = fsck(
-            database=office.database,
-            objects=office.objects,
-            trust=office.trust,
-            strays_before=office.clock.now(),
-            depth=Depth.ORIGINALS,
-            start=watched.derived,
-        )
+        database, objects, trust = office.database, office.objects, office.trust
+        derive_tree(database, trust.log_keys, found, _quietly)
+        check_records(database, objects, trust, found, Depth.ORIGINALS, watched.derived, _quietly)
     assert found.faults == []
     watched.derived = found.reached
+
+
+def _quietly(_what: str, _done: int, _of: int) -> None: ...
 
 
 def one_kill(watched: Watched, number: int, key: str) -> str:
@@ -223,12 +230,14 @@ def one_kill(watched: Watched, number: int, key: str) -> str:
     told = load_and_kill(watched, key)
     answered = len(told.acknowledged)
     kill_while_it_starts(watched)
+    last = number == KILLS
+    sweeps, swept = last or number % SWEEP_EVERY == 0, "not swept"
     recovers_itself = watched.chance.random() < 0.5
     if not recovers_itself:
         check_rows(watched.home, told.acknowledged)
-        swept = sweep_everything(watched)
+        swept = sweep_everything(watched) if sweeps else swept
     watched.service.start()
-    if recovers_itself:
+    if recovers_itself and sweeps:
         swept = sweep_everything(watched)
     ask_again(watched, told)
     note_indices(watched, told.acknowledged)
@@ -237,7 +246,6 @@ def one_kill(watched: Watched, number: int, key: str) -> str:
     check_rows(watched.home, watched.some(OLDER))
     look_again(watched.client, told.acknowledged[-BY_HTTP // 2 :] + watched.some(BY_HTTP // 2))
     watched.everything += told.acknowledged
-    last = number == KILLS
     if last or number % EVERYTHING_EVERY == 0:
         check_everything(watched)
     if last or number % FSCK_EVERY == 0:

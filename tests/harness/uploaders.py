@@ -96,7 +96,7 @@ def some_request(chance: random.Random, case: str) -> Request:
     data = chance.randbytes(chance.choices(SIZES, WEIGHTS)[0])
     sha256 = hashlib.sha256(data).hexdigest()
     kind = chance.random()
-    if kind < 0.05:
+    if kind < 0.03:
         return _batch(key, data)
     if kind < 0.3:
         boundary = uuid.uuid4().hex
