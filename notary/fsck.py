@@ -1,9 +1,10 @@
 """Derives everything again, from the originals up, and names what contradicts.
 
 Entries give leaves, leaves give tiles and roots; roots must be those of the head and of every
-checkpoint that was stamped, and each token must cover its checkpoint. Every entry must be the
-statement over exactly one row's record, every original what its record says, every object some
-deposit's. Read-only, in bounded memory. The second half is in fsck_records.
+checkpoint that was stamped or witnessed, and each token must cover its checkpoint. Every entry
+must be the statement over exactly one row's record, every row and every original what its record
+says, every certificate one that a stranger confirms, every object some deposit's. Read-only, in
+bounded memory. The second half is in fsck_records.
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ import sqlalchemy as sa
 
 from notary.errors import NotaryError
 from notary.findings import CHUNK, Depth, Findings, Progress
-from notary.fsck_records import check_records, check_strays, check_tokens
+from notary.fsck_records import check_certificates, check_records, check_strays, check_tokens
 from notary.ledger import ENTRY, TILE, read_head
 from notary.stamps import STAMPED
 from notary.tlog import merkle, tile
 from notary.tlog.checkpoint import parse_checkpoint_text
 from notary.tlog.note import VerifierKey, open_note, parse_note
 from notary.trust import Trust
+from notary.witness import WITNESSED
 from storage.database import Database
 from storage.objects import ObjectStore
 
@@ -47,6 +49,7 @@ def fsck(
     check_tokens(database, trust, findings)
     if depth is not Depth.LEDGER:
         check_records(database, objects, trust, findings, depth, start, progress)
+        check_certificates(database, trust, findings)
     if depth is Depth.ORIGINALS and start == 0:
         check_strays(database, objects, strays_before, findings)
     return findings
@@ -59,8 +62,11 @@ def derive_tree(
     with database.reading() as connection:
         head = read_head(connection)
         wanted: dict[int, list[tuple[bytes, bytes]]] = {head.size: [(head.root, head.checkpoint)]}
-        for row in connection.execute(sa.select(STAMPED)):
-            wanted.setdefault(row.size, []).append((row.root, row.checkpoint))
+        for table in (STAMPED, WITNESSED):
+            for row in connection.execute(
+                sa.select(table.c.size, table.c.root, table.c.checkpoint)
+            ):
+                wanted.setdefault(row.size, []).append((row.root, row.checkpoint))
         tiles: dict[tuple[int, int], bytes] = {}
         size, root = 0, merkle.EMPTY_ROOT
         for statements in _entries(connection, head.size, findings):
