@@ -141,7 +141,14 @@ def at_noon(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.mark.parametrize("back_s", [1, 3_600, YEARS_10], ids=["second", "hour", "decade"])
+@pytest.mark.parametrize(
+    "back_s",
+    [
+        pytest.param(1, id="second", marks=pytest.mark.slow),
+        pytest.param(3_600, id="hour"),
+        pytest.param(YEARS_10, id="decade", marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.parametrize("name", ["deposit", "digest", "event", "batch", "stamp", "certificate"])
 def test_a_clock_that_goes_back_stops_what_it_must_and_no_more(
     at_noon: Path, tmp_path: Path, name: str, back_s: int
@@ -303,6 +310,7 @@ def test_evidence_that_cannot_be_kept_stops_the_process_all_the_same(
         assert office.ledger.head().size == size  # reading goes on
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["before", "after", "power", "torn"])
 @pytest.mark.parametrize("write", EVIDENCE)
 def test_evidence_is_whole_or_not_there_after_a_crash(

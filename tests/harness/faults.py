@@ -84,6 +84,8 @@ class Faults:
     hook: Hook = lambda _name, _when: None
     broken_statements: int = 0
     """So many of the next statements fail, reads too."""
+    idle_fsync: str | None = None
+    """`file` or `folder`: an fsync of these does nothing, to show that the table would see it."""
     _disk: _Disk = field(init=False)
     _seen: Counter[str] = field(default_factory=Counter)
     _paths: dict[int, str] = field(default_factory=dict)
@@ -169,6 +171,8 @@ class Faults:
         folder = os.path.isdir(path)
 
         def done() -> None:
+            if self.idle_fsync == ("folder" if folder else "file"):
+                return
             if folder:
                 self._disk.undo = [each for each in self._disk.undo if each[0] != path]
             else:
