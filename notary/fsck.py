@@ -1,9 +1,10 @@
 """Derives everything again, from the originals up, and names what contradicts.
 
 Entries give leaves, leaves give tiles and roots; roots must be those of the head and of every
-checkpoint that was stamped, and each token must cover its checkpoint. Every entry must be the
-statement over exactly one row's record, every original what its record says, every object some
-deposit's. Read-only, in bounded memory. The tree is derived in fsck_tree, the rest in fsck_records.
+checkpoint that was stamped or witnessed, and each token must cover its checkpoint. Every entry
+must be the statement over exactly one row's record, every row and every original what its record
+says, every certificate one that a stranger confirms, every object some deposit's. Read-only, in
+bounded memory. The tree is derived in fsck_tree, the rest in fsck_records.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from notary.findings import Depth, Findings, Progress
-from notary.fsck_records import check_records, check_strays, check_tokens
+from notary.fsck_records import check_certificates, check_records, check_strays, check_tokens
 from notary.fsck_tree import derive_tree
 from notary.trust import Trust
 from storage.database import Database
@@ -39,6 +40,7 @@ def fsck(
     check_tokens(database, trust, findings)
     if depth is not Depth.LEDGER:
         check_records(database, objects, trust, findings, depth, start, progress)
+        check_certificates(database, trust, findings)
     if depth is Depth.ORIGINALS and start == 0:
         check_strays(database, objects, strays_before, findings)
     return findings

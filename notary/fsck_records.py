@@ -13,8 +13,10 @@ from notary import statement as cose
 from notary.digest import SHA256, Digester
 from notary.errors import NotaryError
 from notary.findings import CHUNK, Depth, Findings, Progress
+from notary.fsck_columns import compare_deposit, compare_event
 from notary.house import HOUSE
 from notary.intake import object_key
+from notary.issued import CERTIFICATE
 from notary.ledger import ENTRY, read_head
 from notary.record import Record, check_disclosures
 from notary.stamps import STAMPED, TOKEN
@@ -22,11 +24,13 @@ from notary.sweep import orphans
 from notary.tlog.note import parse_note
 from notary.trust import Trust
 from notary.tsp import parse_response, verify_token
+from notary.verify import Document, Verdict, verify
 from storage.database import Database
-from storage.errors import ObjectDiffers, ObjectNotFound
+from storage.errors import InvalidKey, ObjectDiffers, ObjectNotFound
 from storage.objects import ObjectStore
 
 GENESIS_INDEX = 0
+CHUNK_CERTIFICATES = 100
 
 
 def check_tokens(database: Database, trust: Trust, findings: Findings) -> None:
@@ -89,8 +93,8 @@ def check_records(
                     sa.select(ENTRY).where(ENTRY.c.idx >= first, ENTRY.c.idx < end)
                 )
             }
-            deposits = _rows(connection, register.DEPOSIT, first, end)
-            events = _rows(connection, register.CUSTODY, first, end)
+            deposits = _rows(connection, _DEPOSITS, first, end)
+            events = _rows(connection, sa.select(register.CUSTODY), first, end)
             genesis = connection.execute(sa.select(HOUSE.c.genesis)).scalar()
         for index in range(first, end):
             entry = entries.get(index)
@@ -103,7 +107,8 @@ def check_records(
                 _deposit(deposits[index], entry, objects, trust, findings, depth)
             elif index in events:
                 findings.events += 1
-                _committed(events[index], entry, trust, findings)
+                sections = _committed(events[index], entry, trust, findings)
+                compare_event(events[index], sections, findings)
             else:
                 findings.fault(f"entry {index}", "no deposit or event has this index")
         for index in (deposits.keys() & events.keys()) - {GENESIS_INDEX}:
@@ -123,10 +128,16 @@ def _beyond(database: Database, size: int, findings: Findings) -> None:
                 findings.fault(f"{name} {row.id}", f"has index {row.idx}, the tree ends at {size}")
 
 
+_DEPOSITS = sa.select(register.DEPOSIT, register.CASE.c.court, register.CASE.c.number).outerjoin(
+    register.CASE, register.CASE.c.id == register.DEPOSIT.c.case_id
+)
+
+
 def _rows(
-    connection: sa.Connection, table: sa.Table, first: int, end: int
+    connection: sa.Connection, rows: sa.Select[Any], first: int, end: int
 ) -> dict[int, sa.Row[Any]]:
-    found = connection.execute(sa.select(table).where(table.c.idx >= first, table.c.idx < end))
+    idx = rows.selected_columns.idx
+    found = connection.execute(rows.where(idx >= first, idx < end))
     return {row.idx: row for row in found}
 
 
@@ -149,22 +160,8 @@ def _deposit(
     findings: Findings,
     depth: Depth,
 ) -> None:
-    name = f"deposit {row.id}"
     sections = _committed(row, entry, trust, findings)
-    match sections.get("content"):
-        case {"digests": {"sha-256": sha256}, "size": size, "name": given, "stored": stored}:
-            for what, ours, said in (
-                ("sha-256", row.sha256, sha256),
-                ("size", row.size, size),
-                ("name", row.name, given),
-                ("stored", row.stored, stored),
-            ):
-                if ours != said:
-                    findings.fault(name, f"{what} is {ours!r} in the row, {said!r} in the record")
-        case None:
-            pass  # withheld, or named already
-        case _:
-            findings.fault(name, "its record has no readable content section")
+    compare_deposit(row, sections, findings)
     if depth is Depth.ORIGINALS and row.stored:
         _original(row, objects, findings)
 
@@ -194,13 +191,35 @@ def _original(row: sa.Row[Any], objects: ObjectStore, findings: Findings) -> Non
     try:
         for chunk in objects.open(object_key(row.id)):
             digester.update(chunk)
-    except (ObjectNotFound, ObjectDiffers) as exc:
+    except (ObjectNotFound, ObjectDiffers, InvalidKey) as exc:
         findings.fault(name, exc)
         return
     findings.originals += 1
     computed = digester.digests()[SHA256]
     if computed != row.sha256:
         findings.fault(name, f"sha-256 is {computed}, registered {row.sha256}")
+
+
+def check_certificates(database: Database, trust: Trust, findings: Findings) -> None:
+    """Every version that was issued must be confirmed as a stranger would confirm it."""
+    rows = (
+        sa.select(CERTIFICATE, register.DEPOSIT.c.sha256, register.DEPOSIT.c.size)
+        .join_from(
+            CERTIFICATE, register.DEPOSIT, register.DEPOSIT.c.id == CERTIFICATE.c.deposit_id,
+            isouter=True,
+        )
+        .order_by(CERTIFICATE.c.deposit_id, CERTIFICATE.c.version)
+    )  # fmt: skip
+    with database.reading() as connection:
+        for row in connection.execution_options(yield_per=CHUNK_CERTIFICATES).execute(rows):
+            name = f"certificate {row.deposit_id} v{row.version}"
+            if row.sha256 is None:
+                findings.fault(name, "is of no deposit")
+                continue
+            document = Document(digests={SHA256: row.sha256}, size=row.size)
+            report = verify(row.json, document, trust)
+            if report.verdict is not Verdict.CONFIRMED:
+                findings.fault(name, f"{report.verdict}: {report.code}")
 
 
 def check_strays(

@@ -26,6 +26,7 @@ from notary.stamps import STAMPED
 from notary.tlog import merkle, tile
 from notary.tlog.checkpoint import parse_checkpoint_text
 from notary.tlog.note import VerifierKey, open_note, parse_note
+from notary.witness import WITNESSED
 from storage.database import Database, Prepared
 
 PART_TILES = 256
@@ -198,12 +199,12 @@ def _checkpoints(
     log_keys: Sequence[VerifierKey],
     findings: Findings,
 ) -> None:
-    """The head's and every stamped one, as far as entries were found."""
+    """The head's and every one that was stamped or witnessed, as far as entries were found."""
     claims = [(head.size, head.root, head.checkpoint)]
-    claims += [
-        (row.size, row.root, row.checkpoint)
-        for row in connection.execute(sa.select(STAMPED).order_by(STAMPED.c.size))
-    ]
+    for table in (STAMPED, WITNESSED):
+        columns = (table.c.size, table.c.root, table.c.checkpoint)
+        rows = connection.execute(sa.select(*columns).order_by(table.c.size))
+        claims += [(row.size, row.root, row.checkpoint) for row in rows]
     for size, root, note in claims:
         if size <= derived.size:
             given = tile.edge_root(size, derived.read_tile)

@@ -8,7 +8,6 @@ word that the cause is understood.
 from __future__ import annotations
 
 import base64
-import contextlib
 import json
 from datetime import datetime
 from pathlib import Path
@@ -23,9 +22,16 @@ FILE = "halted.json"
 class Halt:
     def __init__(self, folder: Path) -> None:
         self.path = folder / FILE
+        self._unkept: str | None = None
 
     def check(self) -> None:
         """Raises IntegrityError (`halted`) while writing is stopped."""
+        if self._unkept is not None:
+            raise IntegrityError(
+                f"writing has stopped in this process, and {self._unkept}: an operator must look, "
+                "then start it again",
+                code="halted",
+            )
         if self.path.exists():
             raise IntegrityError(
                 f"writing has stopped; the evidence is in {self.path}, and an operator must look",
@@ -33,13 +39,19 @@ class Halt:
             )
 
     def stop(self, error: IntegrityError, at: datetime) -> None:
-        """Keeps the evidence, once: what came first counts. A crash here changes nothing that
-        matters, since whatever raised the error will raise it again."""
+        """Keeps the evidence, once: what came first counts. Where the disk does not take it, this
+        process at least stops. A crash here changes nothing that matters, since whatever raised
+        the error will raise it again."""
         said = {"at": rfc3339(at), "code": error.code, "detail": str(error)}
         if isinstance(error, Fork):
             said |= {
                 "ours": base64.b64encode(error.ours).decode(),
                 "theirs": base64.b64encode(error.theirs).decode(),
             }
-        with contextlib.suppress(FileExistsError):
-            write_file(str(self.path), json.dumps(said, indent=1).encode(), mode=0o600)
+        evidence = json.dumps(said, indent=1)
+        try:
+            write_file(str(self.path), evidence.encode(), mode=0o600)
+        except FileExistsError:
+            pass
+        except OSError as exc:
+            self._unkept = f"its evidence could not be kept ({exc.strerror}): {evidence}"

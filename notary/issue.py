@@ -33,6 +33,7 @@ from notary.clock import Clock, parse_rfc3339, rfc3339
 from notary.digest import SHA256
 from notary.errors import Conflict, Corrupt, NotFound
 from notary.intake import object_key
+from notary.issued import CERTIFICATE
 from notary.ledger import Ledger
 from notary.model import Deposit, EventKind, Principal, uuid7
 from notary.pack import pack
@@ -40,21 +41,10 @@ from notary.stamps import CHECKPOINT, ORIGINAL, Stamped, Stamps, Token
 from notary.tlog.proof import TlogProof
 from notary.trust import Trust
 from notary.verify import Document, Verdict, verify
-from storage.database import METADATA, Database
+from storage.database import Database
 from storage.objects import ObjectStore
 
 SOFTWARE = f"evidence-notary {__version__}"
-
-CERTIFICATE = sa.Table(
-    "certificate",
-    METADATA,
-    sa.Column("deposit_id", sa.String(36), primary_key=True),
-    sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("id", sa.String(36), nullable=False),
-    sa.Column("tokens", sa.Integer, nullable=False),
-    sa.Column("issued_at", sa.String(27), nullable=False),
-    sa.Column("json", sa.LargeBinary, nullable=False),
-)
 
 
 class _IssuedMeanwhile(Conflict):

@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
 
@@ -309,7 +310,7 @@ class Office:
         )
 
     def _embedded(self) -> TimestampAuthority:
-        certificate, root = _certificates(self.settings.home / TSA_CHAIN)
+        certificate, root = _own_chain(self.settings.home / TSA_CHAIN)
         key = load_key(self.settings.home / "keys", TSA_KEY)
         if not isinstance(key, EllipticCurvePrivateKey):
             raise Corrupt("the embedded authority's key is not on an elliptic curve", name=TSA_KEY)
@@ -327,7 +328,7 @@ class Office:
         roots = dict.fromkeys(root for each in self.authorities for root in each.roots)
         # The embedded authority's root stays in the file when outside ones are configured:
         # older certificates carry its tokens.
-        roots.update(dict.fromkeys(_certificates(self.settings.home / TSA_CHAIN)[-1:]))
+        roots.update({_own_chain(self.settings.home / TSA_CHAIN)[1]: None})
         return Trust(
             origin=self.house.origin,
             log_keys=tuple(signer.verifier for signer in self.signers),
@@ -357,6 +358,18 @@ def _certificates(path: Path) -> tuple[bytes, ...]:
     except (OSError, ValueError) as exc:
         raise Corrupt(f"certificates {path} cannot be read: {exc}", name=str(path)) from exc
     return tuple(each.public_bytes(Encoding.DER) for each in loaded)
+
+
+def _own_chain(path: Path) -> tuple[bytes, bytes]:
+    """The embedded authority's certificate and root. Raises Corrupt where they are no chain."""
+    chain = _certificates(path)
+    try:
+        leaf, root = (x509.load_der_x509_certificate(der) for der in chain)
+        leaf.verify_directly_issued_by(root)
+        root.verify_directly_issued_by(root)
+    except (ValueError, TypeError, InvalidSignature) as exc:
+        raise Corrupt(f"certificates {path} are no chain: {exc}", name=str(path)) from exc
+    return chain[0], chain[1]
 
 
 def _b64(raw: bytes) -> str:

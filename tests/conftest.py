@@ -17,7 +17,7 @@ from tests.harness.server import Client, Service
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
 # What the tests themselves are asked to do; all other settings would change the services.
-OURS = ("NOTARY_KILLS", "NOTARY_TEST_GIB")
+OURS = ("NOTARY_KILLS", "NOTARY_SEED", "NOTARY_TEST_GIB")
 for _name in [name for name in os.environ if name.startswith("NOTARY_") and name not in OURS]:
     del os.environ[_name]
 

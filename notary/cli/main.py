@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import sys
@@ -10,9 +11,6 @@ from pathlib import Path
 
 import click
 
-from notary.cli import verify as verify_command
-from notary.cli.serve import serve_house, serve_web, serve_witness, work
-from notary.cli.watch import mirror, monitor
 from notary.clock import rfc3339
 from notary.errors import IntegrityError, NotaryError, Rejected, TryAgain
 from notary.findings import Depth
@@ -22,7 +20,6 @@ from notary.office import Office, found
 from notary.people import DEFAULT_KEY_DAYS
 from notary.settings import Settings, describe
 from notary.sweep import sweep
-from notary.witness_house import found_witness, witness_keys
 from storage.database import shown_url
 from storage.durable import replace_file
 from storage.errors import InvalidValue, StorageError
@@ -37,7 +34,32 @@ EXIT_BY_CLASS: tuple[tuple[type[Exception], int], ...] = (
 )
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+LOADED_WHEN_ASKED_FOR = {
+    "serve": "notary.cli.serve",
+    "web": "notary.cli.web",
+    "worker": "notary.cli.worker",
+    "witness": "notary.cli.web",
+    "verify": "notary.cli.verify_command",
+    "monitor": "notary.cli.watch",
+    "mirror": "notary.cli.watch",
+}
+"""Command to the module that holds it under that name. No command waits until the web server, the
+queue and the rest of what the others need are loaded."""
+
+
+class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*super().list_commands(ctx), *LOADED_WHEN_ASKED_FOR})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        module = LOADED_WHEN_ASKED_FOR.get(cmd_name)
+        if module is None:
+            return super().get_command(ctx, cmd_name)
+        found: click.Command = getattr(importlib.import_module(module), cmd_name)
+        return found
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 def cli() -> None:
     """Evidence registration with certificates that anyone verifies offline."""
 
@@ -61,34 +83,6 @@ def init(*, if_absent: bool) -> None:
     click.echo("Sign in once as administrator, within seven days, with this link:")
     click.echo(f"  {settings.base_url}/sign-in/{founded.link_secret}")
     click.echo("Make an API key with: notary key create NAME")
-
-
-@cli.command()
-def serve() -> None:
-    """Serve the house that is there, with its background work. Makes none."""
-    serve_house(Settings.from_env(os.environ))
-
-
-@cli.command(hidden=True)
-def web() -> None:
-    """The web processes alone; `serve` starts them."""
-    serve_web(Settings.from_env(os.environ))
-
-
-@cli.command()
-def worker() -> None:
-    """Background work alone; `serve` starts one by itself."""
-    work(Settings.from_env(os.environ))
-
-
-@cli.command(
-    context_settings={"ignore_unknown_options": True, "help_option_names": []},
-    add_help_option=False,
-)
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def verify(arguments: tuple[str, ...]) -> None:
-    """Check a file against its certificate, offline."""
-    sys.exit(verify_command.main(arguments))
 
 
 @cli.group()
@@ -215,24 +209,6 @@ def show_head(*, keys: bool) -> None:
     head = house.ledger.head()
     house.publish()
     click.echo(f"{head.size} {head.root.hex()} {rfc3339(head.signed_at)}")
-
-
-@cli.command()
-@click.argument("home", type=click.Path(path_type=Path))
-@click.option("--name", required=True, help="The witness's name, like court-b.example/witness.")
-@click.option("--log", "logs", multiple=True, help="A vkey of a log to watch (see its /log/keys).")
-@click.option("--host", default="127.0.0.1", show_default=True)
-@click.option("--port", default=8081, show_default=True)
-def witness(home: Path, name: str, logs: tuple[str, ...], host: str, port: int) -> None:
-    """Run a witness in the folder HOME, made at first start: another court's eye on our log."""
-    found_witness(home, name=name, logs=logs)
-    for key in witness_keys(home):
-        click.echo(key.encode())
-    serve_witness(home, host=host, port=port)
-
-
-cli.add_command(monitor)
-cli.add_command(mirror)
 
 
 def main() -> None:

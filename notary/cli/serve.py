@@ -1,13 +1,13 @@
 """`notary serve`: the web processes and the worker, as one foreground command.
 
 The parent examines the house before any door opens, starts both, and starts again whichever dies.
-On Ctrl-C or SIGTERM it closes the door, waits until no request is under way, and ends them.
+On Ctrl-C or SIGTERM it closes the door, waits until no request is under way, and ends them. It
+loads nothing of the web and the queue: each child loads its own, both at once.
 """
 
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import shutil
 import signal
@@ -18,19 +18,12 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 
-import structlog
-from granian.constants import Interfaces
-from granian.log import LogLevels
-from granian.server import Server
+import click
 
-from notary.jobs import Jobs
 from notary.office import Office
 from notary.settings import Settings
-from notary.web import witness
-from notary.web.status import in_flight
-from notary.witness_house import open_witness
+from notary.traffic import in_flight
 
 DRAIN_S = 60.0
 WORKER_DRAIN_S = 30.0
@@ -38,20 +31,10 @@ RESTART_AFTER_S = 1.0
 LOOK_S = 0.05
 
 
-def configure_log(level: str) -> None:
-    """JSON lines on standard error; nothing that identifies a person or opens a door."""
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(
-            logging.getLevelNamesMapping()[level.upper()]
-        ),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
-    )
+@click.command()
+def serve() -> None:
+    """Serve the house that is there, with its background work. Makes none."""
+    serve_house(Settings.from_env(os.environ))
 
 
 class _Child:
@@ -92,7 +75,6 @@ class _Child:
 
 def serve_house(settings: Settings) -> None:
     """Blocks until told to stop. Raises where the house is missing or contradicts itself."""
-    configure_log(settings.log_level)
     office = Office(settings)
     office.examine()
     office.publish()
@@ -114,68 +96,3 @@ def serve_house(settings: Settings) -> None:
     worker.ask_to_end()
     worker.end(lambda: False, WORKER_DRAIN_S)
     shutil.rmtree(metrics, ignore_errors=True)
-
-
-def serve_web(settings: Settings) -> None:
-    """The web processes alone, under the parent that `serve` is."""
-    configure_log(settings.log_level)
-    _end_with_parent(lambda: os.killpg(0, signal.SIGTERM))
-    Server(
-        target="app:create_app",
-        factory=True,
-        address=settings.host,
-        port=settings.port,
-        interface=Interfaces.WSGI,
-        workers=settings.web_processes,
-        blocking_threads=settings.web_threads,
-        # More requests than threads would queue unseen inside; the ledger's queue is bounded.
-        backpressure=settings.web_threads * 4,
-        respawn_failed_workers=True,
-        log_level=LogLevels.error,
-        websockets=False,
-    ).serve()
-
-
-def serve_witness(home: Path, *, host: str, port: int) -> None:
-    """A witness in one process of its own; blocks until told to stop."""
-    configure_log("info")
-    open_witness(home)
-    os.environ[witness.HOME] = str(home)
-    print(f"Witness at http://{host}:{port}", flush=True)
-    Server(
-        target="notary.web.witness:create_witness",
-        factory=True,
-        address=host,
-        port=port,
-        interface=Interfaces.WSGI,
-        workers=1,
-        blocking_threads=4,
-        log_level=LogLevels.error,
-        websockets=False,
-    ).serve()
-
-
-def work(settings: Settings) -> None:
-    """The worker process. Ends when told to, and when the parent that started it is gone."""
-    configure_log(settings.log_level)
-    jobs = Jobs(Office(settings), settings.home)
-
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        jobs.stop()
-
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
-    _end_with_parent(jobs.stop)
-    jobs.run()
-
-
-def _end_with_parent(end: Callable[[], None]) -> None:
-    """A parent that was killed cannot tell its children: they notice."""
-    parent = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1.0)
-        end()
-
-    threading.Thread(target=watch, name="parent", daemon=True).start()

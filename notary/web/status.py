@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from apiflask import APIBlueprint
 from flask import Flask, Response, g, request
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -19,6 +18,7 @@ from werkzeug.wsgi import ClosingIterator
 
 from notary.errors import IntegrityError, NotaryError
 from notary.office import Office
+from notary.traffic import IN_FLIGHT
 from notary.web.api import as_json
 from notary.web.auth import office
 from notary.web.openapi import TEXT, answer, describe, ref
@@ -31,9 +31,6 @@ LATE_S = 60
 
 REQUESTS = Counter("evidence_requests", "Requests answered", ["route", "method", "status"])
 SECONDS = Histogram("evidence_request_seconds", "Time to answer, in seconds", ["route"])
-
-
-IN_FLIGHT = Gauge("evidence_requests_in_flight", "Requests under way", multiprocess_mode="livesum")
 
 
 class CountInFlight:
@@ -49,14 +46,6 @@ class CountInFlight:
         except BaseException:
             IN_FLIGHT.dec()
             raise
-
-
-def in_flight(folder: Path) -> int:
-    """How many requests the web processes work on, from the counters they share in `folder`."""
-    registry = CollectorRegistry()
-    MultiProcessCollector(registry, path=str(folder))  # type: ignore[no-untyped-call]  # theirs
-    value = registry.get_sample_value("evidence_requests_in_flight")
-    return int(value or 0)
 
 
 def watch(app: Flask) -> None:

@@ -2,210 +2,187 @@
 
 What was acknowledged before a kill is there after it, at its index, byte for byte, and under a
 tree that only grew; what was not can be asked again with the same key, and is there once.
+
+After each kill everything of its own round is checked, and a sample of what came before; every
+fiftieth time, and at the end, all of it. What the service left is at times opened by the service
+first, at times by the command line or by this process: each must be able to recover it.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import random
 import shutil
 import sqlite3
 import threading
 import time
-import uuid
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
-import requests
 
+from notary.findings import Depth, Findings
+from notary.fsck_tree import derive_tree
+from notary.fsck_records import check_records
 from notary.intake import object_key
+from notary.ledger import Ledger
+from notary.office import Office
+from notary.settings import Settings
+from notary.sweep import sweep
 from notary.tlog.checkpoint import Checkpoint
+from notary.tlog.merkle import check_consistency
 from notary.tlog.note import VerifierKey
 from tests.harness.receipts import check_growth, check_receipt, log_keys, open_checkpoint
 from tests.harness.server import Client, Service
+from tests.harness.uploaders import Acknowledged, Notebook, ask, together, upload
 
 KILLS = int(os.environ.get("NOTARY_KILLS", "10"))
 CLIENTS = 16
-SIZES = (1, 100, 1_000, 10_000, 100_000, 1_000_000)
-WEIGHTS = (1, 4, 8, 4, 2, 1)
-BATCH_ROWS = 50
 OLDER = 30
-"""How many of the acknowledgements of earlier rounds are looked at again after each kill."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """What a client sends, and sends again until it is answered."""
-
-    path: str
-    body: bytes
-    headers: dict[str, str]
-    sha256s: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Acknowledged:
-    id: str
-    index: int
-    sha256: str
-    stored: bool
+"""How many acknowledgements and checkpoints of earlier rounds are looked at after each kill."""
+BY_HTTP = 10
+"""How many of each kind are asked for through the door; the others are read where they lie."""
+SWEEP_EVERY = 5
+EVERYTHING_EVERY = 50
+CHECKPOINTS_THEN = 5_000
+FSCK_EVERY = 10
+"""Goes on where the last one came to; a full one runs every hundredth time."""
+FULL_FSCK_EVERY = 100
 
 
 @dataclass(slots=True, kw_only=True)
-class Notebook:
-    """What the clients were told."""
+class Watched:
+    """One house, its service, and all that its clients were ever told."""
 
-    acknowledged: list[Acknowledged] = field(default_factory=list)
-    receipts: list[dict[str, Any]] = field(default_factory=list)
-    checkpoints: set[str] = field(default_factory=set)
-    unanswered: list[Request] = field(default_factory=list)
+    service: Service
+    client: Client
+    keys: tuple[VerifierKey, ...]
+    case: str
+    chance: random.Random
+    everything: list[Acknowledged] = field(default_factory=list)
+    by_index: dict[int, str] = field(default_factory=dict)
+    indexed: set[str] = field(default_factory=set)
+    checkpoints: list[Checkpoint] = field(default_factory=list)
+    derived: int = 0
+    """The index up to which fsck has read records and originals."""
 
-    def take(self, request: Request, answer: requests.Response) -> None:
-        if request.path == "/v1/batches":
-            *rows, last = (json.loads(line) for line in answer.text.splitlines())
-            assert [row["row"] for row in rows] == list(range(1, BATCH_ROWS + 1))
-            assert last["registered"] == BATCH_ROWS
-            self.checkpoints.add(last["checkpoint"])
-            self.acknowledged += [
-                Acknowledged(id=row["id"], index=row["index"], sha256=sha256, stored=False)
-                for row, sha256 in zip(rows, request.sha256s, strict=True)
-            ]
-            return
-        given = answer.json()
-        assert (given["digests"]["sha-256"],) == request.sha256s
-        self.receipts.append(given)
-        self.checkpoints.add(given["inclusion_proof"]["checkpoint"])
-        self.acknowledged.append(
-            Acknowledged(
-                id=given["id"],
-                index=given["leaf_index"],
-                sha256=given["digests"]["sha-256"],
-                stored=given["stored"],
-            )
-        )
+    @property
+    def home(self) -> Path:
+        return self.service.home
+
+    def some(self, count: int) -> list[Acknowledged]:
+        return self.chance.sample(self.everything, min(count, len(self.everything)))
 
 
-def some_request(chance: random.Random, case: str) -> Request:
-    key = {"Idempotency-Key": str(uuid.uuid4())}
-    data = chance.randbytes(chance.choices(SIZES, WEIGHTS)[0])
-    sha256 = hashlib.sha256(data).hexdigest()
-    kind = chance.random()
-    if kind < 0.05:
-        sha256s = tuple(hashlib.sha256(data + b"%d" % row).hexdigest() for row in range(BATCH_ROWS))
-        rows = [{"size": len(data) + 2, "digests": {"sha-256": each}} for each in sha256s]
-        return Request(
-            path="/v1/batches",
-            body="\n".join(json.dumps(row) for row in rows).encode(),
-            headers={**key, "Content-Type": "application/x-ndjson"},
-            sha256s=sha256s,
-        )
-    if kind < 0.3:
-        boundary = uuid.uuid4().hex
-        body = (
-            f'--{boundary}\r\nContent-Disposition: form-data; name="case"\r\n\r\n{case}\r\n'
-            f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="x"\r\n\r\n'
-        ).encode()
-        return Request(
-            path="/v1/deposits",
-            body=body + data + f"\r\n--{boundary}--\r\n".encode(),
-            headers={**key, "Content-Type": f"multipart/form-data; boundary={boundary}"},
-            sha256s=(sha256,),
-        )
-    return Request(
-        path="/v1/deposits?timestamp=document" if kind < 0.5 else "/v1/deposits",
-        body=data,
-        headers={**key, "Content-Type": "application/octet-stream"},
-        sha256s=(sha256,),
-    )
-
-
-def ask(client: Client, request: Request, notebook: Notebook) -> bool:
-    """True where it was answered, which then stands in the notebook."""
+@contextmanager
+def opened(service: Service) -> Iterator[Office]:
+    """The house in this process, for a moment: the service must find nobody holding its files."""
+    office = Office(Settings.from_env(service.environment))
     try:
-        answer = client.post(request.path, data=request.body, headers=request.headers)
-    except requests.RequestException:
-        return False
-    if answer.status_code == 503:  # "try again" is an answer that promises nothing
-        return False
-    assert answer.status_code in (200, 201), answer.text
-    notebook.take(request, answer)
-    return True
+        yield office
+    finally:
+        office.close()
 
 
-def upload(service: Service, key: str, case: str, seed: int, killed: threading.Event) -> Notebook:
-    """One client, until the service is gone."""
-    notebook, client, chance = Notebook(), Client(service.base, key), random.Random(seed)
-    while not killed.is_set():
-        request = some_request(chance, case)
-        if not ask(client, request, notebook):
-            notebook.unanswered.append(request)
-    return notebook
-
-
-def one_round(service: Service, key: str, case: str, chance: random.Random) -> Notebook:
+def load_and_kill(watched: Watched, key: str) -> Notebook:
     """Clients upload, the service is killed among them; what they were told."""
-    killed = threading.Event()
+    chance, killed = watched.chance, threading.Event()
     with ThreadPoolExecutor(CLIENTS) as pool:
         clients = [
-            pool.submit(upload, service, key, case, chance.randrange(1 << 32), killed)
+            pool.submit(
+                upload, watched.service, key, watched.case, chance.randrange(1 << 32), killed
+            )
             for _ in range(CLIENTS)
         ]
-        time.sleep(chance.uniform(0.02, 2.5))
-        service.kill()
+        time.sleep(
+            chance.uniform(0.6, 2.5) if chance.random() < 0.07 else chance.uniform(0.02, 0.6)
+        )
+        watched.service.kill()
         killed.set()
-        notebooks = [each.result() for each in clients]
-    together = Notebook()
-    for each in notebooks:
-        together.acknowledged += each.acknowledged
-        together.receipts += each.receipts
-        together.checkpoints |= each.checkpoints
-        together.unanswered += each.unanswered
-    return together
+        return together(each.result() for each in clients)
 
 
-def check_rows(home: Path, acknowledged: list[Acknowledged]) -> None:
+def kill_while_it_starts(watched: Watched) -> None:
+    if watched.chance.random() < 0.2:
+        watched.service.spawn()
+        time.sleep(watched.chance.uniform(0.1, 2.5))
+        watched.service.kill()
+
+
+def sweep_everything(watched: Watched) -> str:
+    """What crashes left is removed. Nothing is being uploaded: it may all go."""
+    if watched.chance.random() < 0.3:
+        return watched.service.cli("sweep", "--older-than", "0").stdout.strip()
+    with opened(watched.service) as office:
+        swept = sweep(office.register, office.objects, office.clock.now())
+    return f"{swept.unfinished} unfinished uploads and {len(swept.orphans)} orphans removed"
+
+
+def check_rows(home: Path, acknowledged: Iterable[Acknowledged]) -> None:
     """Each acknowledged deposit has its row, at its index, and its original re-hashes right."""
-    with sqlite3.connect(home / "notary.db") as rows:
-        there = {id_: (index, sha256) for id_, index, sha256 in rows.execute(_ROWS)}
+    with closing(sqlite3.connect(home / "notary.db")) as rows:
+        for each in acknowledged:
+            (row,) = rows.execute(_ROW, (each.id,)).fetchall()
+            assert row == (each.index, each.sha256)
+            if each.stored:
+                original = (home / "objects" / object_key(each.id)).read_bytes()
+                assert hashlib.sha256(original).hexdigest() == each.sha256
+
+
+_ROW = "SELECT idx, sha256 FROM deposit WHERE id = ?"
+
+
+def note_indices(watched: Watched, acknowledged: list[Acknowledged]) -> None:
+    """No index was ever given to two deposits, and no deposit got two."""
     for each in acknowledged:
-        assert there.get(each.id) == (each.index, each.sha256)
-        if each.stored:
-            original = (home / "objects" / object_key(each.id)).read_bytes()
-            assert hashlib.sha256(original).hexdigest() == each.sha256
+        assert watched.by_index.setdefault(each.index, each.id) == each.id
+        watched.indexed.add(each.id)
+    assert len(watched.by_index) == len(watched.indexed)
 
 
-_ROWS = "SELECT id, idx, sha256 FROM deposit"
-
-
-def check_indices(acknowledged: list[Acknowledged]) -> None:
-    """No index was given twice, and no deposit two indices."""
-    by_index = {(each.index, each.id) for each in acknowledged}
-    assert len({index for index, _ in by_index}) == len(by_index)
-    assert len({id_ for _, id_ in by_index}) == len(by_index)
-
-
-def ask_again(client: Client, told: Notebook) -> None:
-    """What was not answered is answered now, whether or not it had been registered."""
+def ask_again(watched: Watched, told: Notebook) -> None:
+    """What was not answered is answered now, whether or not it had been registered; and what was
+    answered is answered again in the same way."""
     waiting, told.unanswered = told.unanswered, []
     for request in waiting:
-        assert ask(client, request, told)
+        assert ask(watched.client, request, told)
+    for request, ids in watched.chance.sample(told.answered, min(3, len(told.answered))):
+        again = Notebook()
+        assert ask(watched.client, request, again)
+        assert tuple(each.id for each in again.acknowledged) == ids
 
 
-def check_by_http(
-    client: Client, keys: tuple[VerifierKey, ...], told: Notebook, old: list[Checkpoint]
-) -> list[Checkpoint]:
+def check_answers(watched: Watched, told: Notebook) -> None:
     """The receipts hold, and every checkpoint in them is one that the tree has grown from."""
     for receipt in told.receipts:
-        check_receipt(receipt, keys)
-    mine = [open_checkpoint(note, keys) for note in told.checkpoints]
-    for checkpoint in [*mine, *old]:
-        check_growth(client, checkpoint, keys)
-    return mine
+        check_receipt(receipt, watched.keys)
+    mine = [open_checkpoint(note, watched.keys) for note in told.checkpoints]
+    older = watched.chance.sample(watched.checkpoints, min(OLDER, len(watched.checkpoints)))
+    asked = [*mine, *older]
+    for checkpoint in watched.chance.sample(asked, min(BY_HTTP, len(asked))):
+        check_growth(watched.client, checkpoint, watched.keys)
+    with opened(watched.service) as office:
+        check_growths(office.ledger, asked, watched.keys)
+    watched.checkpoints += mine
+
+
+def check_growths(
+    ledger: Ledger, olds: Iterable[Checkpoint], keys: tuple[VerifierKey, ...]
+) -> None:
+    """As `check_growth`, with the proofs read from the tiles themselves."""
+    new = open_checkpoint(ledger.head().checkpoint, keys)
+    for old in olds:
+        check_consistency(
+            old=old.size,
+            new=new.size,
+            old_root=old.root,
+            new_root=new.root,
+            proof=ledger.prove_consistency(old.size, new.size),
+        )
 
 
 def look_again(client: Client, some: list[Acknowledged]) -> None:
@@ -217,64 +194,112 @@ def look_again(client: Client, some: list[Acknowledged]) -> None:
             assert hashlib.sha256(content).hexdigest() == each.sha256
 
 
+def check_everything(watched: Watched) -> None:
+    check_rows(watched.home, watched.everything)
+    with opened(watched.service) as office:
+        some = watched.chance.sample(
+            watched.checkpoints, min(CHECKPOINTS_THEN, len(watched.checkpoints))
+        )
+        check_growths(office.ledger, some, watched.keys)
+    with closing(sqlite3.connect(watched.home / "notary.db")) as rows:
+        stored = {str(id_) for (id_,) in rows.execute("SELECT id FROM deposit WHERE stored")}
+    objects = (watched.home / "objects").rglob("*")
+    assert {path.name for path in objects if path.is_file()} == stored
+
+
+def derive(watched: Watched, *, fully: bool) -> None:
+    """Of everything by the command that a clerk types, or of the tree and what is new in it."""
+    if fully:
+        checked = watched.service.cli("fsck", check=False)
+        assert checked.returncode == 0, checked.stdout + checked.stderr
+        return
+    found = Findings()
+    with opened(watched.service) as office:
+        database, objects, trust = office.database, office.objects, office.trust
+        derive_tree(database, trust.log_keys, found, _quietly)
+        check_records(database, objects, trust, found, Depth.ORIGINALS, watched.derived, _quietly)
+    assert found.faults == []
+    watched.derived = found.reached
+
+
+def _quietly(_what: str, _done: int, _of: int) -> None: ...
+
+
+def one_kill(watched: Watched, number: int, key: str) -> str:
+    """One round, and what is to be said of it."""
+    told = load_and_kill(watched, key)
+    answered = len(told.acknowledged)
+    kill_while_it_starts(watched)
+    last = number == KILLS
+    sweeps, swept = last or number % SWEEP_EVERY == 0, "not swept"
+    recovers_itself = watched.chance.random() < 0.5
+    if not recovers_itself:
+        check_rows(watched.home, told.acknowledged)
+        swept = sweep_everything(watched) if sweeps else swept
+    watched.service.start()
+    if recovers_itself and sweeps:
+        swept = sweep_everything(watched)
+    ask_again(watched, told)
+    note_indices(watched, told.acknowledged)
+    check_answers(watched, told)
+    check_rows(watched.home, told.acknowledged)
+    check_rows(watched.home, watched.some(OLDER))
+    look_again(watched.client, told.acknowledged[-BY_HTTP // 2 :] + watched.some(BY_HTTP // 2))
+    watched.everything += told.acknowledged
+    if last or number % EVERYTHING_EVERY == 0:
+        check_everything(watched)
+    if last or number % FSCK_EVERY == 0:
+        derive(watched, fully=last or number % FULL_FSCK_EVERY == 0)
+    return (
+        f"{answered} acknowledged before it, {len(told.acknowledged) - answered} after, "
+        f"{len(watched.everything)} in all; {swept}"
+    )
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(120 + 60 * KILLS)
 def test_nothing_acknowledged_is_lost_by_killing_the_whole_service(tmp_path: Path) -> None:
-    seed = random.SystemRandom().randrange(1 << 32)
-    print(f"seed {seed}, {KILLS} kills")
-    chance = random.Random(seed)
+    seed = int(os.environ.get("NOTARY_SEED", random.SystemRandom().randrange(1 << 32)))
+    print(f"\nseed {seed}, {KILLS} kills, in {tmp_path}", flush=True)
     service = Service(home=tmp_path, settings={"timestamp_interval": "0.2"})
     service.init()
     key = service.key("uploader")
     service.start()
     client = Client(service.base, key)
-    keys = log_keys(client)
-    opened = client.post("/v1/cases", json={"court": "C", "number": "1", "title": "A v. B"})
-    case = opened.json()["id"]
-    everything: list[Acknowledged] = []
-    checkpoints: list[Checkpoint] = []
+    opened_case = client.post("/v1/cases", json={"court": "C", "number": "1", "title": "A v. B"})
+    watched = Watched(
+        service=service,
+        client=client,
+        keys=log_keys(client),
+        case=opened_case.json()["id"],
+        chance=random.Random(seed),
+    )
+    begun = time.monotonic()
     try:
-        for number in range(KILLS):
-            told = one_round(service, key, case, chance)
-            answered = len(told.acknowledged)
-            check_rows(tmp_path, everything + told.acknowledged)
-            # Sometimes it is killed while it starts, too.
-            if chance.random() < 0.2:
-                service.spawn()
-                time.sleep(chance.uniform(0.1, 2.5))
-                service.kill()
-            swept = service.cli("sweep", "--older-than", "0")
-            service.start()
-            ask_again(client, told)
-            some = chance.sample(checkpoints, min(OLDER, len(checkpoints)))
-            checkpoints += check_by_http(client, keys, told, some)
-            look_again(client, told.acknowledged[-OLDER:])
-            look_again(client, chance.sample(everything, min(OLDER, len(everything))))
-            everything += told.acknowledged
-            check_rows(tmp_path, everything)
-            check_indices(everything)
+        for number in range(1, KILLS + 1):
+            before = time.monotonic()
+            said = one_kill(watched, number, key)
+            now = time.monotonic()
+            mean = (now - begun) / number
             print(
-                f"kill {number + 1}: {answered} acknowledged before it, "
-                f"{len(told.acknowledged) - answered} after; {swept.stdout.strip()}"
+                f"seed {seed} kill {number}/{KILLS}: {said}; "
+                f"{now - before:.1f} s, {mean:.2f} s on average",
+                flush=True,
             )
-            if number % 10 == 9 or number == KILLS - 1:
-                checked = service.cli("fsck", check=False)
-                assert checked.returncode == 0, checked.stdout + checked.stderr
-        check_at_the_end(service, client, everything)
+        check_at_the_end(watched)
     finally:
         service.stop()
-    shutil.rmtree(tmp_path / "objects")  # gibibytes, and pytest keeps the folders of the last runs
+    # Gibibytes, and pytest keeps the folders of the last runs.
+    shutil.rmtree(tmp_path / "objects")
+    (tmp_path / "notary.db").unlink()
 
 
-def check_at_the_end(service: Service, client: Client, everything: list[Acknowledged]) -> None:
+def check_at_the_end(watched: Watched) -> None:
     """Nothing is left behind, and time goes on being fetched."""
-    assert service.cli("sweep", "--older-than", "0").stdout == (
+    assert watched.service.cli("sweep", "--older-than", "0").stdout == (
         "0 unfinished uploads and 0 orphans removed\n"
     )
-    with sqlite3.connect(service.home / "notary.db") as rows:
-        stored = {str(id_) for (id_,) in rows.execute("SELECT id FROM deposit WHERE stored")}
-    assert {path.name for path in (service.home / "objects").rglob("*") if path.is_file()} == stored
-    newest = max(everything, key=lambda each: each.index)
-    service.wait_for(
-        lambda: client.get(f"/v1/deposits/{newest.id}").json()["times"]["timestamped_at"]
+    newest = max(watched.everything, key=lambda each: each.index)
+    watched.service.wait_for(
+        lambda: watched.client.get(f"/v1/deposits/{newest.id}").json()["times"]["timestamped_at"]
     )

@@ -53,6 +53,8 @@ class Service:
             "NOTARY_HOME": str(self.home),
             "NOTARY_PORT": str(self.port),
             "NOTARY_LOG_LEVEL": "warning",
+            # What a killed service leaves behind goes when the test's folder goes.
+            "TMPDIR": str(self.home / "tmp"),
             **ours,
         }
 
@@ -96,6 +98,7 @@ class Service:
 
     def spawn(self) -> None:
         """As `start`, but does not wait."""
+        (self.home / "tmp").mkdir(exist_ok=True)
         with (self.home / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "notary.cli.main", "serve"],

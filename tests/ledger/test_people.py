@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import argon2
 import pytest
 
+from notary.accounts import NOBODY
 from notary.errors import Conflict, Unauthenticated
 from notary.model import EventKind, Role
 from notary.office import Office, found
@@ -86,3 +88,9 @@ def test_a_refusal_is_written_down_and_what_was_typed_as_an_unknown_name_is_not(
     assert [event.subject for event in refused] == ["clerk", "no such account"]
     stored = (house.settings.home / "notary.db-wal").read_bytes()
     assert PASSWORD.encode() not in stored
+
+
+def test_an_unknown_name_costs_as_much_work_as_a_known_one(house: Office) -> None:
+    assert not argon2.PasswordHasher().check_needs_rehash(NOBODY)
+    with pytest.raises(Unauthenticated):
+        house.accounts.by_password("nobody", "an account that does not exist")
