@@ -252,7 +252,8 @@ class BatchIntake:
         `lines` are the body's lines, without line feeds, and may be cut behind one byte too many
         for a row; `check_end` is told the row count that
         a closing `{"end": n}` line stated, or None, and the rows that came, and raises where the
-        body may have been cut. Raises NotAllowed, TooLarge (`batch_too_long`), Conflict.
+        body may have been cut. Raises NotAllowed, TooLarge (`batch_too_long`), Conflict,
+        KeysRotated.
         """
         access.check(by, access.Act.BATCH)
         spool = Spool(self._folder)
@@ -266,7 +267,7 @@ class BatchIntake:
                 id=id_, rows=count, registered=0, duplicates=0, refused=0, first_index=None
             )
             work = _BatchWork(spool, totals, by, key=key, print_=print_, atomic=atomic)
-            committed = self._sequencer.submit(work)
+            committed = self._sequencer.submit(work, under=signing.under)
         finally:
             spool.close()
         return committed

@@ -26,12 +26,12 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "web",
         "jobs",
         "office",
-        "batch issue fsck stamping witnessing people monitor mirror",
+        "batch issue fsck rotate stamping witnessing people monitor mirror",
         "fsck_records batch_rows",
         "intake sweep",
         "chronicle",
         "sequencer",
-        "house witness_house follow",
+        "house witness_house follow keyring",
         "ledger register stamps accounts keys settings tsa witness cosigner halt source signing",
         "authority outside pack",
         "report",
@@ -40,7 +40,8 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "cms",
         "certpath",
         "receipt",
-        "digest record statement der signed_head",
+        "keyhistory",
+        "digest record statement der signed_head rotation",
         "tlog",
         "model",
         "errors clock findings",
@@ -49,7 +50,7 @@ ROWS: tuple[frozenset[str], ...] = tuple(
 PURE = frozenset(
     (  # noqa: SIM905  # names read better than a column of quotes
         "tlog signed_head der certpath cms tsp trust digest record statement receipt provenance "
-        "declaration verify custody access model errors"
+        "rotation keyhistory declaration verify custody access model errors"
     ).split()
 )
 IMPURE_MODULES = frozenset(
@@ -84,6 +85,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
         "notary/accounts.py", "notary/house.py", "notary/batch.py", "notary/issue.py",
         "notary/chronicle.py", "notary/people.py", "notary/sequencer.py", "notary/intake.py",
         "notary/fsck.py", "notary/fsck_records.py", "notary/witness.py",
+        "notary/keyring.py", "notary/rotate.py",
     ),
     "prometheus_client": ("notary/web/status.py",),
 }  # fmt: skip

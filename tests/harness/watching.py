@@ -15,8 +15,9 @@ from pathlib import Path
 
 from notary.clock import Clock
 from notary.errors import NotFound
+from notary.keyring import head_signer
 from notary.ledger import Growing, read_head
-from notary.office import Office, found, head_signer
+from notary.office import Office, found
 from notary.settings import Settings
 from notary.signed_head import Identity
 from notary.tlog.note import VerifierKey
