@@ -15,7 +15,9 @@ import sqlalchemy as sa
 
 from notary.errors import NotaryError
 from notary.findings import CHUNK, Depth, Findings, Progress
+from notary.fsck_keys import check_rotations
 from notary.fsck_records import check_records, check_strays, check_tokens
+from notary.keyhistory import KeyHistory, handover
 from notary.ledger import ENTRY, TILE, read_head
 from notary.stamps import STAMPED
 from notary.tlog import merkle, tile
@@ -43,24 +45,29 @@ def fsck(
     or what a crash left for the sweep; an older one is a fault.
     """
     findings = Findings()
-    derive_tree(database, trust.log_keys, findings, progress)
+    history = check_rotations(database, findings)
+    derive_tree(database, history, findings, progress)
     check_tokens(database, trust, findings)
     if depth is not Depth.LEDGER:
-        check_records(database, objects, trust, findings, depth, start, progress)
+        check_records(database, objects, history, findings, depth, start, progress)
     if depth is Depth.ORIGINALS and start == 0:
         check_strays(database, objects, strays_before, findings)
     return findings
 
 
 def derive_tree(
-    database: Database, log_keys: Sequence[VerifierKey], findings: Findings, progress: Progress
+    database: Database, history: KeyHistory, findings: Findings, progress: Progress
 ) -> None:
-    """Entries → leaves → tiles → roots, compared with what is stored and signed."""
+    """Entries → leaves → tiles → roots, compared with what is stored and signed, each checkpoint by
+    the keys that held at its size."""
     with database.reading() as connection:
         head = read_head(connection)
         wanted: dict[int, list[tuple[bytes, bytes]]] = {head.size: [(head.root, head.checkpoint)]}
         for row in connection.execute(sa.select(STAMPED)):
             wanted.setdefault(row.size, []).append((row.root, row.checkpoint))
+        for each in history.registered:
+            note = each.checkpoint.encode("utf-8")
+            wanted.setdefault(each.index + 1, []).append((handover(each).root, note))
         tiles: dict[tuple[int, int], bytes] = {}
         size, root = 0, merkle.EMPTY_ROOT
         for statements in _entries(connection, head.size, findings):
@@ -74,7 +81,7 @@ def derive_tree(
                 tiles.update(growth.tiles)
                 size, root = growth.size, growth.root
                 for claimed, note in wanted.get(size, ()):
-                    _checkpoint(size, root, claimed, note, log_keys, findings)
+                    _checkpoint(size, root, claimed, note, history.at(size).log, findings)
             _compare_tiles(connection, tiles, findings, final=size == head.size)
             progress("entries", size, head.size)
         findings.entries = size
