@@ -37,6 +37,7 @@ from notary.tlog.proof import parse_proof
 from notary.trust import parse_trust
 from notary.verify import Document, Report, Status, Verdict, verify
 from tests.harness.certified import deposit, depositor, open_house
+from tests.harness.postgres import shared_postgres
 from tests.harness.server import Service
 from tests.harness.watching import Killed, sql
 
@@ -324,6 +325,38 @@ def test_deposits_of_many_threads_in_two_processes_go_on_through_rotations(
     third.close()
     assert failures == []
     assert faults(house) == {}
+
+
+def test_it_is_the_same_on_postgresql(tmp_path: Path) -> None:
+    """Where a writer that waited for the lock must see what was committed meanwhile."""
+    with shared_postgres().database() as database:
+        house = open_house(tmp_path / "house", database=database)
+        by, others = depositor(house), [Office(house.settings) for _ in range(2)]
+        done = threading.Event()
+        failures: list[NotaryError] = []
+
+        def work(office: Office) -> None:
+            try:
+                while not done.is_set():
+                    put(office, by, "again")
+            except NotaryError as exc:
+                failures.append(exc)
+
+        threads = [threading.Thread(target=work, args=(office,)) for office in others for _ in "ab"]
+        for thread in threads:
+            thread.start()
+        for jobs in (EVERY, frozenset([Job.STATEMENT]), EVERY):
+            house.rotating.rotate(jobs)
+        done.set()
+        for thread in threads:
+            thread.join()
+        receipt = put(others[0], by, "at last")
+        assert failures == []
+        assert signers_of(receipt.head.checkpoint) == ids(house, 10**6)
+        assert faults(house) == {}
+        for office in (*others, house):
+            office.examine()
+            office.close()
 
 
 def test_two_rotations_at_once_are_one_after_the_other_or_one_refused(
