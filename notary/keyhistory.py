@@ -98,12 +98,19 @@ class KeyHistory:
         )
 
     def believed(self, trusted: Sequence[VerifierKey]) -> tuple[VerifierKey, ...]:
-        """The log's keys that follow from those a reader trusts already: all that held when one of
-        his did, and all that were handed over to since. Nothing follows from none."""
-        known = set(trusted)
-        sets = [self.first, *(rotation.keys for rotation in self.rotations)]
-        start = next((n for n, each in enumerate(sets) if known & set(each.log)), len(sets))
-        return tuple(dict.fromkeys(key for each in sets[start:] for key in each.log))
+        """The log's keys that those a reader trusts vouch for: the ones that a document brings
+        which was signed by a key of his, or by one that follows from it. What the genesis lists
+        beside his key is not among them: nobody signed that."""
+        known = dict.fromkeys(trusted)
+        vouched: dict[VerifierKey, None] = {}
+        for rotation in self.rotations:
+            if Job.LOG in rotation.jobs() and known.keys() & {
+                *rotation.retired.log,
+                *rotation.keys.log,
+            }:
+                vouched |= dict.fromkeys(rotation.keys.log)
+                known |= vouched
+        return tuple(vouched)
 
 
 def read_history(genesis: str, registered: Sequence[Registered]) -> KeyHistory:

@@ -119,14 +119,12 @@ class Monitor:
     def _verify(
         self, last: SignedHead | None, known: KeyHistory | None
     ) -> tuple[SignedHead, KeyHistory | None]:
-        if self._asked():
-            # What witnesses saw may be signed by keys that only the log can introduce.
-            _, history = fetch_head(self._source, self._given, known)
-            self._identity = believing(self._given, history)
         # Witnesses first: what they have seen of an honest log, it still has a moment later.
-        witnessed = self._ask_witnesses()
+        # It may be signed by keys that only the log can introduce, so it is opened after that.
+        shown = self._ask_witnesses()
         now, history = fetch_head(self._source, self._given, known)
         self._identity = believing(self._given, history)
+        witnessed = [(witness, self._open_witnessed(witness, data)) for witness, data in shown]
         if last is not None:
             compare(last, now, labels=(LAST, NOW))
         tree = open_tree(self._source, now)
@@ -175,26 +173,30 @@ class Monitor:
 
     # --- witnesses -------------------------------------------------------------------------
 
-    def _ask_witnesses(self) -> list[tuple[Witness, SignedHead | Unreachable | None]]:
+    def _ask_witnesses(self) -> list[tuple[Witness, bytes | Unreachable | None]]:
         """What each witness with a URL says it saw last; None where it knows no such log."""
-        asked = self._asked()
+        policy = self._identity.policy
+        asked = [] if policy is None else [each for each in policy.witnesses if each.url]
         if not asked:
             return []
         with ThreadPoolExecutor(max_workers=len(asked)) as pool:
             return list(zip(asked, pool.map(self._ask_witness, asked), strict=True))
 
-    def _asked(self) -> list[Witness]:
-        policy = self._identity.policy
-        return [] if policy is None else [each for each in policy.witnesses if each.url]
-
-    def _ask_witness(self, witness: Witness) -> SignedHead | Unreachable | None:
+    def _ask_witness(self, witness: Witness) -> bytes | Unreachable | None:
         assert witness.url is not None
         source = self._witness_source(witness.url)
         path = f"{hashlib.sha256(self._identity.origin.encode()).hexdigest()}/checkpoint"
         try:
-            data = source.read(path, MAX_NOTE_BYTES)
-            if data is None:
-                return None
+            return source.read(path, MAX_NOTE_BYTES)
+        except Unreachable as exc:
+            return exc
+
+    def _open_witnessed(
+        self, witness: Witness, data: bytes | Unreachable | None
+    ) -> SignedHead | Unreachable | None:
+        if not isinstance(data, bytes):
+            return data
+        try:
             label = f"the checkpoint of witness {witness.name!r}"
             seen = open_checkpoint(data, self._identity, label=label)
         except Unreachable as exc:
