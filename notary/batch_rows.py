@@ -74,7 +74,7 @@ class RowSigning:
 
     def __init__(self, spool: Spool, intake: Intake, stack: contextlib.ExitStack) -> None:
         self._spool, self._stack = spool, stack
-        held = intake.keyring.held()  # one for all rows: `under` says which
+        held = intake.keyring.fresh()  # one for all rows: `under` says which
         self._statements, self._randomness = held.statements, intake.randomness
         self.under = held.serial
         self._signers: Signers | None = None
