@@ -25,7 +25,8 @@ def measure(*, quick: bool) -> dict[str, object]:
         say("fsck of the large house's ledger")
         findings = Findings()
         began = time.perf_counter()
-        derive_tree(house.database, house.trust.log_keys, findings, lambda _what, _done, _of: None)
+        history = house.keyring.history()
+        derive_tree(house.database, history, findings, lambda _what, _done, _of: None)
         elapsed = time.perf_counter() - began
     if findings.faults:
         raise RuntimeError(f"the large house has faults: {findings.faults[:3]}")

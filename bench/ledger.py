@@ -15,8 +15,9 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from bench.house import folder, office, say
+from notary.keyring import head_signer
 from notary.ledger import Growing, read_head
-from notary.office import Office, head_signer
+from notary.office import Office
 from notary.statement import EVIDENCE_TYPE
 
 GROUP = 10_000
@@ -39,12 +40,13 @@ def measure(*, quick: bool) -> dict[str, object]:
 
 def _grow(house: Office, groups: int) -> float:
     sign, _ = head_signer(house.house.origin, house.keys)
+    signer = house.statements
     edge: dict[tuple[int, int], bytes] = {}
     began = time.perf_counter()
     for _ in range(groups):
         randomness = os.urandom(48 * GROUP)
         statements = [
-            house.statements.sign(
+            signer.sign(
                 randomness[i : i + 32],
                 preimage_type=EVIDENCE_TYPE,
                 randomness=randomness[i + 32 : i + 48],

@@ -252,7 +252,8 @@ class BatchIntake:
         `lines` are the body's lines, without line feeds, and may be cut behind one byte too many
         for a row; `check_end` is told the row count that
         a closing `{"end": n}` line stated, or None, and the rows that came, and raises where the
-        body may have been cut. Raises NotAllowed, TooLarge (`batch_too_long`), Conflict.
+        body may have been cut. Raises NotAllowed, TooLarge (`batch_too_long`), Conflict,
+        KeysRotated.
         """
         access.check(by, access.Act.BATCH)
         builder = RowBuilder(self._intake, by)
@@ -263,7 +264,7 @@ class BatchIntake:
                 id=id_, rows=count, registered=0, duplicates=0, refused=0, first_index=None
             )
             work = _BatchWork(signing, totals, by, key=key, print_=print_, atomic=atomic)
-            return self._sequencer.submit(work)
+            return self._sequencer.submit(work, under=signing.under)
 
     def _read(
         self,

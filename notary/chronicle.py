@@ -71,12 +71,10 @@ class Chronicle:
     def __init__(
         self,
         sequencer: Sequencer,
-        statements: StatementSigner,
         clock: Clock,
         randomness: Callable[[int], bytes],
     ) -> None:
         self._sequencer = sequencer
-        self._statements = statements
         self._clock = clock
         self._randomness = randomness
 
@@ -103,19 +101,21 @@ class Chronicle:
             sections=about,
             salts=self._randomness(SALT_BYTES * len(about)),
         )
-        statement = self._statements.sign(
-            record.digest(), preimage_type=CUSTODY_TYPE, randomness=self._randomness(16)
-        )
-        work = _Event(
-            kind=kind,
-            actor=actor,
-            deposit_id=deposit_id,
-            case_id=case_id,
-            subject=subject,
-            id_=id_,
-            at=now,
-            record=record,
-            statement=statement,
-            also=also,
-        )
-        return self._sequencer.submit(work).outcome
+
+        def work(statements: StatementSigner) -> _Event:
+            return _Event(
+                kind=kind,
+                actor=actor,
+                deposit_id=deposit_id,
+                case_id=case_id,
+                subject=subject,
+                id_=id_,
+                at=now,
+                record=record,
+                statement=statements.sign(
+                    record.digest(), preimage_type=CUSTODY_TYPE, randomness=self._randomness(16)
+                ),
+                also=also,
+            )
+
+        return self._sequencer.submit_signed(work).outcome

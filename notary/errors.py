@@ -11,9 +11,11 @@ NotaryError
 │   └── Conflict            the move is not possible in the present state
 ├── TryAgain            nobody's fault; the same request may succeed later
 │   ├── Pushback            a queue or the ledger is full
-│   └── Unreachable         storage, database or an outside authority does not answer
+│   ├── Unreachable         storage, database or an outside authority does not answer
+│   └── KeysRotated         what was signed by a key that is retired now must be signed anew
 ├── VerificationError   evidence was tested and did not hold
 │   ├── BadSignature · BadInclusion · BadConsistency · BadTimestamp · BadCertificate
+│   └── BadRotation          a document of the keys' change, or its chain
 ├── Unverifiable        it could not be tested: unknown key, newer format
 └── IntegrityError      our own state contradicts itself: stop, keep both sides
     ├── Fork · Rollback · Corrupt
@@ -84,6 +86,10 @@ class Unreachable(TryAgain):
     code = "unreachable"
 
 
+class KeysRotated(TryAgain):
+    code = "keys_rotated"
+
+
 class VerificationError(NotaryError):
     code = "verification_failed"
 
@@ -106,6 +112,10 @@ class BadTimestamp(VerificationError):
 
 class BadCertificate(VerificationError):
     code = "certificate_altered"
+
+
+class BadRotation(VerificationError):
+    code = "rotation_malformed"
 
 
 class Unverifiable(NotaryError):

@@ -12,6 +12,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from notary.findings import Depth, Findings, Progress
+from notary.fsck_keys import check_rotations
 from notary.fsck_records import check_certificates, check_records, check_strays, check_tokens
 from notary.fsck_tree import derive_tree
 from notary.trust import Trust
@@ -36,10 +37,11 @@ def fsck(
     or what a crash left for the sweep; an older one is a fault.
     """
     findings = Findings()
-    derive_tree(database, trust.log_keys, findings, progress)
+    history = check_rotations(database, findings)
+    derive_tree(database, history, findings, progress)
     check_tokens(database, trust, findings)
     if depth is not Depth.LEDGER:
-        check_records(database, objects, trust, findings, depth, start, progress)
+        check_records(database, objects, history, findings, depth, start, progress)
         check_certificates(database, trust, findings)
     if depth is Depth.ORIGINALS and start == 0:
         check_strays(database, objects, strays_before, findings)

@@ -11,12 +11,13 @@ import sqlalchemy as sa
 from notary import register
 from notary import statement as cose
 from notary.digest import SHA256, Digester
-from notary.errors import NotaryError
+from notary.errors import BadSignature, NotaryError
 from notary.findings import CHUNK, Depth, Findings, Progress
 from notary.fsck_columns import compare_deposit, compare_event
 from notary.house import HOUSE
 from notary.intake import object_key
 from notary.issued import CERTIFICATE
+from notary.keyhistory import KeyHistory
 from notary.ledger import ENTRY, read_head
 from notary.record import Record, check_disclosures
 from notary.stamps import STAMPED, TOKEN
@@ -75,13 +76,15 @@ def _token(name: str, response: bytes, imprint: bytes, trust: Trust, findings: F
 def check_records(
     database: Database,
     objects: ObjectStore,
-    trust: Trust,
+    history: KeyHistory,
     findings: Findings,
     depth: Depth,
     start: int,
     progress: Progress,
 ) -> None:
-    """Every entry from `start` on must be the statement over exactly one row's record."""
+    """Every entry from `start` on must be the statement over exactly one row's record, or over a
+    rotation, signed by the key that held at its index."""
+    rotations = {each.index: each.document for each in history.registered}
     with database.reading() as connection:
         size = read_head(connection).size
     for first in range(start, size, CHUNK):
@@ -101,13 +104,15 @@ def check_records(
             if entry is None:
                 continue  # named by the tree's derivation
             if index == GENESIS_INDEX:
-                _genesis(entry, genesis, trust, findings)
+                _document("genesis", index, entry, genesis or "", history, findings)
+            elif index in rotations:
+                _document("key rotation", index, entry, rotations[index], history, findings)
             elif index in deposits:
                 findings.deposits += 1
-                _deposit(deposits[index], entry, objects, trust, findings, depth)
+                _deposit(deposits[index], entry, objects, history, findings, depth)
             elif index in events:
                 findings.events += 1
-                sections = _committed(events[index], entry, trust, findings)
+                sections = _committed(events[index], entry, history, findings)
                 compare_event(events[index], sections, findings)
             else:
                 findings.fault(f"entry {index}", "no deposit or event has this index")
@@ -141,39 +146,64 @@ def _rows(
     return {row.idx: row for row in found}
 
 
-def _genesis(entry: bytes, genesis: str | None, trust: Trust, findings: Findings) -> None:
+def _document(
+    name: str, index: int, entry: bytes, document: str, history: KeyHistory, findings: Findings
+) -> None:
+    """The genesis document, or a rotation, is what its entry commits to."""
     try:
         statement = cose.parse_statement(entry)
-        cose.check_statement(statement, trust.statement_keys[0])
-        digest = hashlib.sha256((genesis or "").encode("utf-8")).digest()
+        _check_signer(statement, index, history)
+        digest = hashlib.sha256(document.encode("utf-8")).digest()
         if statement.payload != digest:
-            findings.fault("genesis", f"is {digest.hex()}, entry 0 signs {statement.payload.hex()}")
+            findings.fault(
+                name, f"is {digest.hex()}, entry {index} signs {statement.payload.hex()}"
+            )
     except NotaryError as exc:
-        findings.fault("entry 0", exc)
+        findings.fault(f"entry {index}", exc)
+
+
+def _check_signer(statement: cose.Statement, index: int, history: KeyHistory) -> None:
+    """Raises BadSignature unless the statement key that held at the index signed it; a key that
+    was retired by then, or held only later, is called so."""
+    key = history.at(index).statement[0]
+    try:
+        cose.check_statement(statement, key)
+    except BadSignature:
+        for other in history.all().statement:
+            if cose.key_thumbprint(other) == statement.kid != cose.key_thumbprint(key):
+                cose.check_statement(statement, other)
+                retired = other in history.up_to(index).all().statement
+                raise BadSignature(
+                    f"statement is signed by key {statement.kid.hex()[:16]}…, which was "
+                    f"{'retired before' if retired else 'not in force yet'}; the key that held at "
+                    f"entry {index} is {cose.key_thumbprint(key).hex()[:16]}…",
+                    code="statement_invalid",
+                ) from None
+        raise
 
 
 def _deposit(
     row: sa.Row[Any],
     entry: bytes,
     objects: ObjectStore,
-    trust: Trust,
+    history: KeyHistory,
     findings: Findings,
     depth: Depth,
 ) -> None:
-    sections = _committed(row, entry, trust, findings)
+    sections = _committed(row, entry, history, findings)
     compare_deposit(row, sections, findings)
     if depth is Depth.ORIGINALS and row.stored:
         _original(row, objects, findings)
 
 
 def _committed(
-    row: sa.Row[Any], entry: bytes, trust: Trust, findings: Findings
+    row: sa.Row[Any], entry: bytes, history: KeyHistory, findings: Findings
 ) -> dict[str, object]:
     """The record's sections, after its statement was checked to be the entry."""
     name = f"record {row.idx}"
     try:
         statement = cose.parse_statement(entry)
-        cose.check_statement(statement, trust.statement_keys[0])
+        _check_signer(statement, row.idx, history)
         disclosures = tuple(row.disclosures.split())
         digest = Record(row.record, disclosures).digest()
         if statement.payload != digest:

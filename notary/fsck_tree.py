@@ -21,6 +21,7 @@ import sqlalchemy as sa
 
 from notary.errors import NotaryError
 from notary.findings import Fault, Findings, Progress
+from notary.keyhistory import KeyHistory, handover
 from notary.ledger import ENTRY, TILE, TreeHead, read_head
 from notary.stamps import STAMPED
 from notary.tlog import merkle, tile
@@ -46,9 +47,10 @@ class Part:
 
 
 def derive_tree(
-    database: Database, log_keys: Sequence[VerifierKey], findings: Findings, progress: Progress
+    database: Database, history: KeyHistory, findings: Findings, progress: Progress
 ) -> None:
-    """Every tile must be what the entries give, and every root that was signed."""
+    """Every tile must be what the entries give, and every root that was signed, by the keys that
+    held at its size."""
     with database.reading() as connection:
         head = read_head(connection)
         derived = _Derived(connection, _level_1(database, head.size, findings, progress))
@@ -58,7 +60,7 @@ def derive_tree(
                 "tree_head", f"size is {head.size}, entries are whole up to {findings.entries}"
             )
         derived.compare(head.size, findings)
-        _checkpoints(connection, head, derived, log_keys, findings)
+        _checkpoints(connection, head, derived, history, findings)
         _count_tiles(connection, head, findings)
         progress("entries", findings.entries, head.size)
 
@@ -196,19 +198,22 @@ def _checkpoints(
     connection: sa.Connection,
     head: TreeHead,
     derived: _Derived,
-    log_keys: Sequence[VerifierKey],
+    history: KeyHistory,
     findings: Findings,
 ) -> None:
-    """The head's and every one that was stamped or witnessed, as far as entries were found."""
+    """The head's, every one that was stamped or witnessed and each at which keys were handed over,
+    as far as entries were found."""
     claims = [(head.size, head.root, head.checkpoint)]
     for table in (STAMPED, WITNESSED):
         columns = (table.c.size, table.c.root, table.c.checkpoint)
         rows = connection.execute(sa.select(*columns).order_by(table.c.size))
         claims += [(row.size, row.root, row.checkpoint) for row in rows]
+    for each in history.registered:
+        claims.append((each.index + 1, handover(each).root, each.checkpoint.encode("utf-8")))
     for size, root, note in claims:
         if size <= derived.size:
             given = tile.edge_root(size, derived.read_tile)
-            _checkpoint(size, given, root, note, log_keys, findings)
+            _checkpoint(size, given, root, note, history.at(size).log, findings)
 
 
 def _checkpoint(

@@ -8,7 +8,7 @@ another root at its size, is not the one that gave out our receipts, and must no
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -98,25 +98,31 @@ def publish(folder: Path, ledger: Ledger) -> None:
     replace_file(str(folder / PUBLISHED), ledger.head().checkpoint, mode=0o644)
 
 
-def open_checkpoint(note_bytes: bytes, keys: Sequence[VerifierKey], *, name: str) -> Checkpoint:
+def open_checkpoint(
+    note_bytes: bytes, keys_at: Callable[[int], Sequence[VerifierKey]], *, name: str
+) -> Checkpoint:
     """A checkpoint that we signed ourselves and kept. Raises Corrupt: what else could it be?"""
     try:
         note = parse_note(note_bytes)
-        open_note(note, keys)
-        return parse_checkpoint_text(note.text)
+        checkpoint = parse_checkpoint_text(note.text)
+        open_note(note, keys_at(checkpoint.size))
+        return checkpoint
     except NotaryError as exc:
         raise Corrupt(f"{name} is not a checkpoint of this log: {exc}", name=name) from exc
 
 
-def check_published(folder: Path, ledger: Ledger, keys: Sequence[VerifierKey]) -> None:
+def check_published(
+    folder: Path, ledger: Ledger, keys_at: Callable[[int], Sequence[VerifierKey]]
+) -> None:
     """Raises Rollback when the database is older than what was shown outside, Fork when it has
-    another root at that size, Corrupt when what was shown is not a checkpoint of ours."""
+    another root at that size, Corrupt when what was shown is not a checkpoint of ours, signed by
+    the keys that held at its size, which `keys_at` gives."""
     path = folder / PUBLISHED
     try:
         shown = path.read_bytes()
     except FileNotFoundError:
         return
-    checkpoint = open_checkpoint(shown, keys, name=str(path))
+    checkpoint = open_checkpoint(shown, keys_at, name=str(path))
     head = ledger.head()
     if checkpoint.size > head.size:
         raise Rollback(

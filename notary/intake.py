@@ -28,6 +28,7 @@ from notary import access, register, stamps
 from notary.clock import Clock, rfc3339
 from notary.digest import EMPTY_SHA256, SHA256, Digester, check_declared
 from notary.errors import Conflict, MalformedInput, Rejected, TooLarge, Unreachable
+from notary.keyring import Keyring
 from notary.ledger import Growing, Ledger, TreeHead
 from notary.model import Case, Declared, Deposit, Principal, uuid7
 from notary.record import EVIDENCE, SALT_BYTES, Record, build_record
@@ -232,7 +233,7 @@ class Intake:
         ledger: Ledger,
         sequencer: Sequencer,
         objects: ObjectStore,
-        statements: StatementSigner,
+        keyring: Keyring,
         clock: Clock,
         randomness: Callable[[int], bytes],
         algorithms: Iterable[str],
@@ -243,7 +244,7 @@ class Intake:
         self.clock = clock
         self.randomness = randomness
         self.algorithms = tuple(algorithms)
-        self.statements = statements
+        self.keyring = keyring
         self._ledger = ledger
         self._sequencer = sequencer
         self._objects = objects
@@ -359,18 +360,19 @@ class Intake:
             received_at=received_at,
             registered_at=received_at,
         )
-        statement = self.statements.sign(
-            record.digest(), preimage_type=EVIDENCE_TYPE, randomness=self.randomness(16)
-        )
-        return self._commit(
-            _Registration(
+
+        def work(statements: StatementSigner) -> _Registration:
+            return _Registration(
                 deposit,
-                statement,
+                statements.sign(
+                    record.digest(), preimage_type=EVIDENCE_TYPE, randomness=self.randomness(16)
+                ),
                 key=declared.idempotency_key,
                 print_=print_,
                 limit=self.limits.account_bytes,
             )
-        )
+
+        return self._commit(work)
 
     def known_deposit(
         self, by: Principal, deposit_id: str, act: access.Act = access.Act.READ_DEPOSIT
@@ -436,15 +438,21 @@ class Intake:
             salts=self.randomness(SALT_BYTES * len(sections)),
         )
 
-    def _commit(self, work: _Registration) -> Receipt:
-        committed = self._sequencer.submit(work)
-        deposit = committed.outcome
+    def _commit(self, make: Callable[[StatementSigner], _Registration]) -> Receipt:
+        made: list[_Registration] = []
+
+        def work(statements: StatementSigner) -> _Registration:
+            made.append(make(statements))
+            return made[-1]
+
+        committed = self._sequencer.submit_signed(work)
+        deposit, statement = committed.outcome, made[-1].statement
         if committed.fresh:
             return Receipt(
                 deposit=deposit,
-                statement=work.statement,
+                statement=statement,
                 head=committed.appended.head,
-                proof=prove_own(committed.appended, deposit.index, work.statement),
+                proof=prove_own(committed.appended, deposit.index, statement),
                 fresh=True,
             )
         return self.receipt_of(deposit, fresh=False)

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from certs.bundle import write_bundle
 from certs.certificate import (
     Certificate,
     Issuer,
+    Key,
     Keys,
     LogEntry,
     Times,
@@ -34,10 +34,14 @@ from notary.digest import SHA256
 from notary.errors import Conflict, Corrupt, NotFound
 from notary.intake import object_key
 from notary.issued import CERTIFICATE
+from notary.keyhistory import KeyHistory
+from notary.keyring import Held, Keyring
 from notary.ledger import Ledger
 from notary.model import Deposit, EventKind, Principal, uuid7
 from notary.pack import pack
 from notary.stamps import CHECKPOINT, ORIGINAL, Stamped, Stamps, Token
+from notary.statement import parse_statement
+from notary.tlog.note import parse_note
 from notary.tlog.proof import TlogProof
 from notary.trust import Trust
 from notary.verify import Document, Verdict, verify
@@ -48,7 +52,7 @@ SOFTWARE = f"evidence-notary {__version__}"
 
 
 class _IssuedMeanwhile(Conflict):
-    """Another request issued this very version while we built it."""
+    """Another request issued this very version while we built it, or our key was retired."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,10 +75,9 @@ class Issue:
         objects: ObjectStore,
         clock: Clock,
         randomness: Callable[[int], bytes],
-        key: Ed25519PrivateKey,
+        keyring: Keyring,
         issuer: Issuer,
-        keys: Keys,
-        trust: Trust,
+        trust: Callable[[], Trust],
         base_url: str,
     ) -> None:
         self._database = database
@@ -84,9 +87,8 @@ class Issue:
         self._objects = objects
         self._clock = clock
         self._randomness = randomness
-        self._key = key
+        self._keyring = keyring
         self._issuer = issuer
-        self._keys = keys
         self._trust = trust
         self._base_url = base_url
 
@@ -101,8 +103,9 @@ class Issue:
         version = 1 if latest is None else latest.version + 1
         now = self._clock.now()
         id_ = uuid7(now, self._randomness(10))
-        draft = self._draft(deposit, stamped, documents, id_=id_, version=version, now=now)
-        certificate = sign_certificate(draft, self._key)
+        held = self._keyring.fresh()
+        draft = self._draft(deposit, stamped, documents, held, id_=id_, version=version, now=now)
+        certificate = sign_certificate(draft, held.keys.certificate)
         encoded = certificate.encode()
         self._check(encoded, deposit)
         row = {
@@ -115,6 +118,8 @@ class Issue:
         }
 
         def keep(connection: sa.Connection, _at: datetime) -> None:
+            if self._keyring.held().serial != held.serial:  # known under the lock
+                raise _IssuedMeanwhile("the keys were rotated meanwhile")
             there = connection.execute(
                 sa.select(CERTIFICATE.c.version).where(
                     CERTIFICATE.c.deposit_id == deposit.id, CERTIFICATE.c.version == version
@@ -175,7 +180,7 @@ class Issue:
             original=original,
             pdfs=pdfs,
             proof=self.proof(issued),
-            trust=self._trust.encode(),
+            trust=self._trust().encode(),
             verifier=pack(),
         )
 
@@ -186,6 +191,7 @@ class Issue:
         deposit: Deposit,
         stamped: Stamped | None,
         documents: tuple[Token, ...],
+        held: Held,
         *,
         id_: str,
         version: int,
@@ -219,12 +225,12 @@ class Issue:
                 timestamped_at=None if stamped is None else stamped.first_time(),
                 issued_at=now,
             ),
-            keys=self._keys,
+            keys=_keys_of(statement, checkpoint, held, self._keyring.history()),
         )
 
     def _check(self, encoded: bytes, deposit: Deposit) -> None:
         document = Document(digests={SHA256: deposit.sha256}, size=deposit.size)
-        report = verify(encoded, document, self._trust)
+        report = verify(encoded, document, self._trust())
         if report.verdict is not Verdict.CONFIRMED:
             failed = [c for c in report.checks if c.code is not None]
             raise Corrupt(
@@ -244,6 +250,18 @@ class Issue:
 
     def _issued(self, row: sa.Row[tuple[object, ...]]) -> Issued:
         return Issued(json=row.json, certificate=parse_certificate(row.json), version=row.version)
+
+
+def _keys_of(statement: bytes, checkpoint: bytes, held: Held, history: KeyHistory) -> Keys:
+    """The keys that this certificate needs: some of them may be retired by now."""
+    lines = {(line.name, line.key_id) for line in parse_note(checkpoint).signatures}
+    kid = parse_statement(statement).kid
+    known = history.all()
+    return Keys(
+        log=tuple(key.encode() for key in known.log if (key.name, key.key_id) in lines),
+        statement=tuple(key for key in map(Key.of, known.statement) if key.kid == kid),
+        certificate=(Key.of(held.keys.certificate.public_key().public_bytes_raw()),),
+    )
 
 
 def _timestamp(covers: str, token: Token) -> Timestamp:

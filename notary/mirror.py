@@ -5,6 +5,7 @@
     DIR/tile/0/x001/235.p/112   partial tiles, until the full one is there
     DIR/tile/entries/…          the entries
     DIR/genesis.json            what entry 0 commits to, where the log shows it
+    DIR/rotations.json          the rotations of the log's keys, where there are any
 
 A crash leaves the old checkpoint and, beyond it, tiles that the next run proves again and need not
 fetch. Nothing that is there is written over: what differs from the signed tree stops the copy.
@@ -16,9 +17,8 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
 
-from notary.errors import MalformedInput, Unreachable
+from notary.errors import MalformedInput, Unreachable, Unverifiable
 from notary.findings import Fault, Progress
 from notary.follow import (
     CHECKPOINT,
@@ -29,6 +29,7 @@ from notary.follow import (
     open_tree,
     remembered,
 )
+from notary.keyhistory import ROTATIONS, KeyHistory, encode_rotations
 from notary.signed_head import (
     Contradiction,
     Identity,
@@ -39,12 +40,21 @@ from notary.signed_head import (
 )
 from notary.source import FolderSource, Source
 from notary.statement import parse_statement
+from notary.succession import (
+    GENESIS,
+    MAX_GENESIS_BYTES,
+    believing,
+    check_extends,
+    check_signers,
+    fetch_head,
+    fetch_history,
+    prove_history,
+    recall,
+)
 from notary.tlog import merkle, tile
 from notary.tlog.tile import ENTRIES, TILE_HEIGHT, TILE_WIDTH, TileId
 from storage.durable import INCOMING, make_directory, replace_file, write_file
 
-GENESIS: Final = "genesis.json"
-MAX_GENESIS_BYTES: Final = 1 << 20
 FILE_MODE, FOLDER_MODE = 0o644, 0o755
 COPIED, NOW = "the checkpoint of the copy", "the log's checkpoint now"
 
@@ -83,11 +93,18 @@ def copy(
     """
     try:
         writing = _Writing(folder, source)
-        last = remembered(folder / CHECKPOINT, identity)
-        now = fetch_checkpoint(source, identity)
+        known = recall(FolderSource(folder), identity)
+        last = remembered(folder / CHECKPOINT, believing(identity, known))
+        now, history = fetch_head(source, identity, known)
+        shown = fetch_history(source, identity)
+        if shown is not None:
+            # Also where the keys are known: a copy without the rotations would not be whole.
+            check_extends(known, shown)
+            history = shown.up_to(now.size)
+            check_signers(now, identity, history)
         old = 0 if last is None else last.size
         try:
-            _copy_tree(writing, last, now, progress)
+            _copy_tree(writing, last, now, history, progress)
         except Contradiction as exc:
             raise writing.whose(exc) from exc
         # Everything it signs is durable: only now may a reader meet it.
@@ -99,7 +116,11 @@ def copy(
 
 
 def _copy_tree(
-    writing: _Writing, last: SignedHead | None, now: SignedHead, progress: Progress
+    writing: _Writing,
+    last: SignedHead | None,
+    now: SignedHead,
+    history: KeyHistory | None,
+    progress: Progress,
 ) -> None:
     if last is not None:
         compare(last, now, labels=(COPIED, NOW))
@@ -115,6 +136,9 @@ def _copy_tree(
     for id_, hashes in tree.upper(old):
         writing.put(id_, hashes)
     writing.put_genesis(tree)
+    if history is not None and history.registered:
+        prove_history(tree, history)
+        writing.put_rotations(history)
 
 
 def derive(
@@ -126,10 +150,15 @@ def derive(
     proved; Unreachable where there is no checkpoint; Unverifiable for an unknown key.
     """
     source = FolderSource(folder)
-    head = fetch_checkpoint(source, identity)
+    faults: dict[str, Fault] = {}
+    history: KeyHistory | None = None
+    try:
+        history = fetch_history(source, identity)
+    except Unverifiable as exc:
+        faults[ROTATIONS] = Fault(name=ROTATIONS, detail=str(exc))
+    head = fetch_checkpoint(source, believing(identity, history))
     tree = open_tree(source, head)
     derived = Derived(size=head.size)
-    faults: dict[str, Fault] = {}
     for id_ in _implied(head.size):
         try:
             if id_.level == ENTRIES:
@@ -144,7 +173,7 @@ def derive(
             faults.setdefault(exc.path, Fault(name=exc.path, detail=str(exc)))
     for path in _files(folder):
         try:
-            _check_file(folder, path, tree, derived)
+            _check_file(folder, path, tree, history, derived)
         except Contradiction as exc:
             faults.setdefault(exc.name, Fault(name=exc.name, detail=str(exc)))
         except Withheld as exc:
@@ -194,6 +223,13 @@ class _Writing:
             if data is not None:
                 _check_genesis(data, tree)
                 self._put(GENESIS, data)
+
+    def put_rotations(self, history: KeyHistory) -> None:
+        """Proved ones; what is there already begins as they do."""
+        target, data = self._path(ROTATIONS), encode_rotations(history.registered)
+        if not target.exists() or target.read_bytes() != data:
+            replace_file(str(target), data, mode=FILE_MODE)
+            self.files += 1
 
     def _put(self, path: str, data: bytes) -> None:
         target = self._path(path)
@@ -272,13 +308,19 @@ def _files(folder: Path) -> Iterator[str]:
             yield path.relative_to(folder).as_posix()
 
 
-def _check_file(folder: Path, path: str, tree: Tree, derived: Derived) -> None:
+def _check_file(
+    folder: Path, path: str, tree: Tree, history: KeyHistory | None, derived: Derived
+) -> None:
     """A file that the checkpoint does not imply: a partial tile of an earlier checkpoint, what an
     interrupted copy left, or a stranger. Raises Contradiction, MalformedInput."""
     if path == CHECKPOINT:
         return
     if path == GENESIS:
         _check_genesis((folder / path).read_bytes(), tree)
+        return
+    if path == ROTATIONS:
+        if history is not None:  # else it is named already
+            prove_history(tree, history.up_to(tree.head.size))
         return
     id_ = tile.parse_tile_path(path)
     count = tree.head.size >> (0 if id_.level == ENTRIES else TILE_HEIGHT * id_.level)

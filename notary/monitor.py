@@ -2,7 +2,8 @@
 
 Its whole memory is one file: the last checkpoint that was verified, verbatim. It is replaced only
 after the new checkpoint, its consistency with the last, and every tile of the new part have been
-proved, so that a crash at any point leaves a monitor that looks at that part again.
+proved, so that a crash at any point leaves a monitor that looks at that part again. Where the log's
+keys were rotated, the genesis and the rotations that it verified lie beside that file.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from typing import Final
 
 from notary.clock import Clock, rfc3339
 from notary.errors import MalformedInput, Unreachable, Unverifiable
-from notary.follow import Tree, fetch_checkpoint, open_tree, remembered
+from notary.follow import Tree, open_tree, remembered
+from notary.keyhistory import KeyHistory
+from notary.rotation import Rotation
 from notary.signed_head import (
     Contradiction,
     Identity,
@@ -27,6 +30,7 @@ from notary.signed_head import (
     open_checkpoint,
 )
 from notary.source import HttpSource, Source
+from notary.succession import Beside, believing, fetch_head, prove_history, recall
 from notary.tlog.note import MAX_NOTE_BYTES
 from notary.tlog.policy import Witness
 from storage.durable import replace_file, write_file
@@ -48,12 +52,14 @@ class Stale(Unreachable):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """What was verified: from size `old` to `size`. `age_s` is None where no time was signed."""
+    """What was verified: from size `old` to `size`. `age_s` is None where no time was signed;
+    `learned` are the rotations of the log's keys that were met now."""
 
     old: int
     size: int
     root: bytes
     age_s: int | None
+    learned: tuple[Rotation, ...] = ()
 
 
 class Monitor:
@@ -73,8 +79,9 @@ class Monitor:
         witness_source: Callable[[str], Source] = HttpSource,
     ) -> None:
         self._source = source
-        self._identity = identity
+        self._given = self._identity = identity
         self._state = state
+        self._memory = Beside(path=state, name=str(state))
         self._clock = clock
         self._max_age_s = max_age_s
         self._entries = entries
@@ -89,39 +96,57 @@ class Monitor:
         Unreachable, of it Withheld and Stale, and Unverifiable where it could not look: a stale
         checkpoint is verified and remembered all the same.
         """
+        known = recall(self._memory, self._given)
+        self._identity = believing(self._given, known)
         last = remembered(self._state, self._identity)
         try:
-            now = self._verify(last)
+            now, history = self._verify(last, known)
         except Contradiction as exc:
             if last is not None and last.exhibit(LAST) not in exc.exhibits:
                 exc.exhibits = (last.exhibit(LAST), *exc.exhibits)
             raise
-        self._remember(now, last)
+        self._remember(now, last, None if history is known else history)
         return Look(
             old=0 if last is None else last.size,
             size=now.size,
             root=now.root,
             age_s=self._age(now),
+            learned=()
+            if history is None
+            else history.rotations[0 if known is None else known.serial :],
         )
 
-    def _verify(self, last: SignedHead | None) -> SignedHead:
+    def _verify(
+        self, last: SignedHead | None, known: KeyHistory | None
+    ) -> tuple[SignedHead, KeyHistory | None]:
         # Witnesses first: what they have seen of an honest log, it still has a moment later.
-        witnessed = self._ask_witnesses()
-        now = fetch_checkpoint(self._source, self._identity)
+        # It may be signed by keys that only the log can introduce, so it is opened after that.
+        shown = self._ask_witnesses()
+        now, history = fetch_head(self._source, self._given, known)
+        self._identity = believing(self._given, history)
+        witnessed = [(witness, self._open_witnessed(witness, data)) for witness, data in shown]
         if last is not None:
             compare(last, now, labels=(LAST, NOW))
         tree = open_tree(self._source, now)
         if last is not None:
             tree.check_extends(last, labels=(LAST, NOW))
+        if history is not None and history is not known:
+            prove_history(tree, history)
         for _ in tree.leaves(0 if last is None else last.size, entries=self._entries):
             pass  # proved as it comes
         self._check_witnesses(tree, last, witnessed)
-        return now
+        return now, history
 
-    def _remember(self, now: SignedHead, last: SignedHead | None) -> None:
+    def _remember(
+        self, now: SignedHead, last: SignedHead | None, learned: KeyHistory | None
+    ) -> None:
+        """Keys before the checkpoint that needs them: a crash in between leaves more keys than
+        the checkpoint has, and they are proved again with the next."""
         if last is not None and last.note == now.note:
             return
         try:
+            if learned is not None:
+                self._memory.keep(learned)
             replace_file(str(self._state), now.note, mode=0o644)
         except OSError as exc:
             raise Unreachable(f"{self._state} cannot be written: {exc}") from exc
@@ -148,7 +173,7 @@ class Monitor:
 
     # --- witnesses -------------------------------------------------------------------------
 
-    def _ask_witnesses(self) -> list[tuple[Witness, SignedHead | Unreachable | None]]:
+    def _ask_witnesses(self) -> list[tuple[Witness, bytes | Unreachable | None]]:
         """What each witness with a URL says it saw last; None where it knows no such log."""
         policy = self._identity.policy
         asked = [] if policy is None else [each for each in policy.witnesses if each.url]
@@ -157,14 +182,21 @@ class Monitor:
         with ThreadPoolExecutor(max_workers=len(asked)) as pool:
             return list(zip(asked, pool.map(self._ask_witness, asked), strict=True))
 
-    def _ask_witness(self, witness: Witness) -> SignedHead | Unreachable | None:
+    def _ask_witness(self, witness: Witness) -> bytes | Unreachable | None:
         assert witness.url is not None
         source = self._witness_source(witness.url)
         path = f"{hashlib.sha256(self._identity.origin.encode()).hexdigest()}/checkpoint"
         try:
-            data = source.read(path, MAX_NOTE_BYTES)
-            if data is None:
-                return None
+            return source.read(path, MAX_NOTE_BYTES)
+        except Unreachable as exc:
+            return exc
+
+    def _open_witnessed(
+        self, witness: Witness, data: bytes | Unreachable | None
+    ) -> SignedHead | Unreachable | None:
+        if not isinstance(data, bytes):
+            return data
+        try:
             label = f"the checkpoint of witness {witness.name!r}"
             seen = open_checkpoint(data, self._identity, label=label)
         except Unreachable as exc:

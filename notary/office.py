@@ -11,7 +11,7 @@ import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 from cryptography import x509
@@ -19,7 +19,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from certs.certificate import Issuer, Key, Keys
+from certs.certificate import Issuer
 from notary import accounts as accounts_room
 from notary.accounts import Accounts
 from notary.authority import EmbeddedAuthority, create_chain
@@ -38,19 +38,19 @@ from notary.house import (
 )
 from notary.intake import Intake, Limits
 from notary.issue import SOFTWARE, Issue
-from notary.keys import HouseKeys, create_keys, load_key, load_keys, write_key
-from notary.ledger import Ledger, SignHead, create_log
+from notary.keyring import Keyring, head_signer
+from notary.keys import HouseKeys, create_keys, load_key, write_key
+from notary.ledger import Ledger, create_log
 from notary.model import Role, check_label, uuid7
 from notary.people import People
 from notary.register import Register
+from notary.rotate import Rotating
 from notary.sequencer import Sequencer
 from notary.settings import Settings
 from notary.stamping import Stamping
 from notary.stamps import Stamps
 from notary.statement import GENESIS_TYPE, StatementSigner
-from notary.tlog.checkpoint import Checkpoint
-from notary.tlog.cosignature import MLDSA44Signer
-from notary.tlog.note import Ed25519Signer, NoteSigner, sign_note
+from notary.tlog.note import VerifierKey
 from notary.tlog.policy import parse_policy
 from notary.trust import Trust
 from notary.tsa import EmbeddedTransport, HttpAuthority, TimestampAuthority
@@ -64,19 +64,6 @@ from storage.stores import open_store
 
 TSA_KEY, TSA_CHAIN = "tsa", "tsa-chain.pem"
 ADMINISTRATOR = "administrator"
-
-
-def head_signer(origin: str, keys: HouseKeys) -> tuple[SignHead, tuple[NoteSigner, ...]]:
-    """Signs checkpoints with both of the log's keys."""
-    ed25519 = Ed25519Signer(origin, keys.log)
-
-    def sign(size: int, root: bytes, at: datetime) -> bytes:
-        text = Checkpoint(origin=origin, size=size, root=root).text()
-        seconds = int(at.timestamp())
-        mldsa44 = MLDSA44Signer(origin, keys.log_pq, lambda: seconds)
-        return sign_note(text, (ed25519, mldsa44)).encode()
-
-    return sign, (ed25519, MLDSA44Signer(origin, keys.log_pq, lambda: 0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,17 +156,21 @@ class Office:
                 f"no house at {settings.home}: make one with `notary init`", code="no_house"
             )
         self.house = read_house(self.database)
-        self.keys = load_keys(settings.home / "keys")
+        self.database.add_missing_tables()
+        self.keyring = Keyring(self.database, settings.home / "keys", self.house.genesis)
         self.ledger = Ledger(self.database)
-        sign, self.signers = head_signer(self.house.origin, self.keys)
-        self._check_keys()
         self.objects = _open_objects(settings)
         self.register = Register(self.database)
         self.accounts = Accounts(self.database)
         self.stamps = Stamps(self.database)
-        self.sequencer = Sequencer(self.database, self.clock, sign, Halt(settings.home))
-        self.statements = StatementSigner(self.house.origin, self.keys.statement)
-        self.chronicle = Chronicle(self.sequencer, self.statements, self.clock, self.randomness)
+        self.sequencer = Sequencer(self.database, self.clock, self.keyring, Halt(settings.home))
+        self.rotating = Rotating(
+            sequencer=self.sequencer,
+            keyring=self.keyring,
+            randomness=self.randomness,
+            publish=self.publish,
+        )
+        self.chronicle = Chronicle(self.sequencer, self.clock, self.randomness)
         self.people = People(
             database=self.database,
             accounts=self.accounts,
@@ -189,7 +180,8 @@ class Office:
             session_hours=settings.session_hours,
         )
         self.authorities = self._authorities()
-        self.trust = self._trust()
+        self._roots = self._timestamp_roots()
+        self._last_trust: tuple[int, Trust] | None = None
         self.witnesses = Witnesses(self.database)
         self.witnessing = self._witnessing()
         self.stamping = Stamping(
@@ -207,7 +199,7 @@ class Office:
             ledger=self.ledger,
             sequencer=self.sequencer,
             objects=self.objects,
-            statements=self.statements,
+            keyring=self.keyring,
             clock=self.clock,
             randomness=self.randomness,
             algorithms=settings.digests,
@@ -230,18 +222,46 @@ class Office:
             objects=self.objects,
             clock=self.clock,
             randomness=self.randomness,
-            key=self.keys.certificate,
+            keyring=self.keyring,
             issuer=Issuer(name=self.house.name, origin=self.house.origin, software=SOFTWARE),
-            keys=self._public_keys(),
-            trust=self.trust,
+            trust=lambda: self.trust,
             base_url=settings.base_url,
         )
+
+    @property
+    def keys(self) -> HouseKeys:
+        """The private keys that hold now. Raises IntegrityError (`key_missing`)."""
+        return self.keyring.fresh().keys
+
+    @property
+    def statements(self) -> StatementSigner:
+        """Signs with the statement key that holds now. What is to be entered in the ledger is
+        made by `Sequencer.submit_signed`, which knows when that changes."""
+        return self.keyring.fresh().statements
+
+    @property
+    def trust(self) -> Trust:
+        """What verifiers of this house need to know as of now: the keys that hold first, those
+        that are retired after them."""
+        history = self.keyring.history()
+        last = self._last_trust
+        if last is not None and last[0] == history.serial:
+            return last[1]
+        every = history.all()
+        trust = Trust(
+            origin=self.house.origin,
+            log_keys=every.log,
+            statement_keys=every.statement,
+            certificate_keys=every.certificate,
+            timestamp_roots=self._roots,
+        )
+        self._last_trust = (history.serial, trust)
+        return trust
 
     def examine(self) -> None:
         """On every start, before a door opens. Raises IntegrityError or Unreachable."""
         self.check_log()
-        verifiers = [signer.verifier for signer in self.signers]
-        check_published(self.settings.home, self.ledger, verifiers)
+        check_published(self.settings.home, self.ledger, self.log_keys_at)
         try:
             self.objects.check()
         except StorageError as exc:
@@ -251,14 +271,17 @@ class Office:
         """The newest checkpoint is signed by our keys and is the root of the right edge. Raises
         Corrupt."""
         head = self.ledger.check_right_edge()
-        verifiers = [signer.verifier for signer in self.signers]
-        said = open_checkpoint(head.checkpoint, verifiers, name="the newest checkpoint")
+        said = open_checkpoint(head.checkpoint, self.log_keys_at, name="the newest checkpoint")
         if (said.size, said.root) != (head.size, head.root):
             raise Corrupt(
                 f"the newest checkpoint signs {said.root.hex()} at size {said.size}, the head is "
                 f"{head.root.hex()} at {head.size}",
                 name="tree_head",
             )
+
+    def log_keys_at(self, size: int) -> tuple[VerifierKey, ...]:
+        """The keys that sign a checkpoint of that size."""
+        return self.keyring.history().at(size).log
 
     def publish(self) -> None:
         publish(self.settings.home, self.ledger)
@@ -267,19 +290,6 @@ class Office:
         self.database.close()
 
     # --- parts -----------------------------------------------------------------------------
-
-    def _check_keys(self) -> None:
-        for key in (
-            *(signer.verifier.encode() for signer in self.signers),
-            _b64(self.keys.statement.public_key().public_bytes_raw()),
-            _b64(self.keys.certificate.public_key().public_bytes_raw()),
-        ):
-            if f'"{key}"' not in self.house.genesis:
-                raise Corrupt(
-                    f"key {key[:60]}… in {self.settings.home / 'keys'} is not one that the "
-                    "log's genesis registered",
-                    name="keys",
-                )
 
     def _authorities(self) -> tuple[TimestampAuthority, ...]:
         settings = self.settings
@@ -324,25 +334,12 @@ class Office:
         )
         return EmbeddedTransport(authority, name=f"{self.house.name} (self-operated)")
 
-    def _trust(self) -> Trust:
+    def _timestamp_roots(self) -> tuple[bytes, ...]:
         roots = dict.fromkeys(root for each in self.authorities for root in each.roots)
         # The embedded authority's root stays in the file when outside ones are configured:
         # older certificates carry its tokens.
         roots.update({_own_chain(self.settings.home / TSA_CHAIN)[1]: None})
-        return Trust(
-            origin=self.house.origin,
-            log_keys=tuple(signer.verifier for signer in self.signers),
-            statement_keys=(self.keys.statement.public_key().public_bytes_raw(),),
-            certificate_keys=(self.keys.certificate.public_key().public_bytes_raw(),),
-            timestamp_roots=tuple(roots),
-        )
-
-    def _public_keys(self) -> Keys:
-        return Keys(
-            log=tuple(signer.verifier.encode() for signer in self.signers),
-            statement=(Key.of(self.keys.statement.public_key().public_bytes_raw()),),
-            certificate=(Key.of(self.keys.certificate.public_key().public_bytes_raw()),),
-        )
+        return tuple(roots)
 
 
 def _open_objects(settings: Settings) -> ObjectStore:

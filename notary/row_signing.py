@@ -69,7 +69,9 @@ class RowSigning:
     came: processes and files end with it."""
 
     def __init__(self, folder: Path, intake: Intake) -> None:
-        self._statements, self._randomness = intake.statements, intake.randomness
+        held = intake.keyring.fresh()  # one for all rows: `under` says which
+        self._statements, self._randomness = held.statements, intake.randomness
+        self.under = held.serial
         self._unsigned, self._signed = Spool(folder), Spool(folder)
         self._changed = threading.Condition()
         self._total: int | None = None

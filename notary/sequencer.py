@@ -5,6 +5,9 @@ under the lock of the tree head (where the processes and nodes meet), signs, com
 the lead to the first that came in meanwhile. Before anyone gets an answer, the inclusion proof of
 what it entered was built and checked.
 
+Nothing is signed by a key that is retired: under the lock the leader asks which keys hold now, and
+turns away each work whose statement the keys before them signed.
+
 What a crash leaves: before the commit, the old tree and no rows; after it, everything. Nobody was
 answered in between.
 """
@@ -12,7 +15,7 @@ answered in between.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Generic, Protocol, TypeVar
@@ -23,6 +26,7 @@ from notary.clock import Clock, rfc3339
 from notary.errors import (
     Corrupt,
     Fork,
+    KeysRotated,
     NotaryError,
     Pushback,
     Rejected,
@@ -30,7 +34,9 @@ from notary.errors import (
     Unreachable,
 )
 from notary.halt import Halt
+from notary.keyring import Held, Keyring
 from notary.ledger import Appended, Growing, SignHead, TreeHead, read_head, resign_head
+from notary.statement import StatementSigner
 from notary.tlog import merkle
 from storage.database import Database
 from storage.errors import StoreUnavailable
@@ -62,6 +68,10 @@ class Work(Protocol[T]):
         """Appends its entries to `growing` and writes its rows. May only raise before writing."""
 
 
+HandOver = Callable[[sa.Connection, Growing, datetime, Held], None]
+"""(transaction, tree to grow and seal, its time, the keys that hold until then)."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Committed(Generic[T]):
     """`fresh` is False when the act had been done before; then the head may be older."""
@@ -72,10 +82,11 @@ class Committed(Generic[T]):
 
 
 class _Ticket(Generic[T]):
-    __slots__ = ("committed", "error", "leads", "wake", "work")
+    __slots__ = ("committed", "error", "leads", "under", "wake", "work")
 
-    def __init__(self, work: Work[T]) -> None:
+    def __init__(self, work: Work[T], under: int | None) -> None:
         self.work = work
+        self.under = under
         self.wake = threading.Event()
         self.leads = False
         self.committed: Committed[T] | None = None
@@ -89,25 +100,36 @@ class _Ticket(Generic[T]):
 
 
 class Sequencer:
-    def __init__(self, database: Database, clock: Clock, sign: SignHead, halt: Halt) -> None:
+    def __init__(self, database: Database, clock: Clock, keyring: Keyring, halt: Halt) -> None:
         self._database = database
         self._halt = halt
         self._seen: TreeHead | None = None
         self._clock = clock
-        self._sign = sign
+        self._keyring = keyring
         self._lock = threading.Lock()
         self._waiting: list[_Ticket[Any]] = []
         self._led = False
         self._edge: tuple[bytes, dict[tuple[int, int], bytes]] = (b"", {})
 
-    def submit(self, work: Work[T]) -> Committed[T]:
-        """Returns when the work is durable under a signed checkpoint.
+    def submit_signed(self, make: Callable[[StatementSigner], Work[T]]) -> Committed[T]:
+        """As `submit`, of the work that `make` gives with a statement by the house; it is made
+        again, with a new statement, where the keys were rotated meanwhile."""
+        while True:
+            held = self._keyring.held()
+            try:
+                return self.submit(make(held.statements), under=held.serial)
+            except KeysRotated:
+                continue  # the keyring holds the new keys now
 
-        Raises what the work raised (Rejected), Pushback when too much waits, Unreachable when
-        the database failed or the clock runs behind, IntegrityError when writing has stopped:
-        then nothing of the work is recorded.
+    def submit(self, work: Work[T], *, under: int | None = None) -> Committed[T]:
+        """Returns when the work is durable under a signed checkpoint. `under` is the serial of the
+        house's keys that signed its statements, None where others did.
+
+        Raises what the work raised (Rejected), KeysRotated when those keys hold no longer,
+        Pushback when too much waits, Unreachable when the database failed or the clock runs
+        behind, IntegrityError when writing has stopped: then nothing of the work is recorded.
         """
-        ticket = _Ticket(work)
+        ticket = _Ticket(work, under)
         with self._lock:
             if len(self._waiting) >= MAX_WAITING:
                 raise Pushback(f"{MAX_WAITING} acts wait for the ledger already")
@@ -149,12 +171,16 @@ class Sequencer:
     def _commit(self, group: Sequence[_Ticket[Any]]) -> None:
         self._halt.check()
         with self._database.writing() as connection:
-            head = read_head(connection, lock=True)
-            self._check_head(head)
-            at = self._moment(head)
+            head, at, held = self._begin(connection)
             growing = Growing(connection, head, self._edge_of(head))
             outcomes: list[tuple[_Ticket[Any], Any, bool]] = []
             for ticket in group:
+                if ticket.under not in (None, held.serial):
+                    ticket.error = KeysRotated(
+                        f"signed under key rotation {ticket.under}, now {held.serial} holds; "
+                        "nothing was registered"
+                    )
+                    continue
                 if ticket.work.asks:
                     growing.flush()
                 try:
@@ -167,22 +193,45 @@ class Sequencer:
                     ticket.error = exc
                     continue
                 outcomes.append((ticket, outcome, fresh))
-            appended = self._seal(growing, head, at)
+            appended = self._seal(growing, head, at, held.sign)
             edge = growing.edge()
         self._edge = (appended.head.root, edge)
         self._seen = appended.head
         for ticket, outcome, fresh in outcomes:
             ticket.committed = Committed(outcome=outcome, fresh=fresh, appended=appended)
 
-    def _seal(self, growing: Growing, head: TreeHead, at: datetime) -> Appended:
+    def _begin(self, connection: sa.Connection) -> tuple[TreeHead, datetime, Held]:
+        """Takes the lock; gives the head, this commit's time and the keys that sign it."""
+        head = read_head(connection, lock=True)
+        self._check_head(head)
+        return head, self._moment(head), self._keyring.check(connection)
+
+    def _seal(self, growing: Growing, head: TreeHead, at: datetime, sign: SignHead) -> Appended:
         if growing.size == head.size:
             growing.flush()
             return Appended(head=head, read=growing.hash_reader())
-        return growing.seal(at, self._sign)
+        return growing.seal(at, sign)
+
+    def hand_over(self, enter: HandOver) -> None:
+        """One act in a transaction of its own that changes which keys sign: `enter` seals it.
+
+        Raises as `submit` does, and what `enter` raises: then nothing is recorded.
+        """
+        self._halt.check()
+        try:
+            with self._database.writing() as connection:
+                head, at, held = self._begin(connection)
+                enter(connection, Growing(connection, head, {}), at, held)
+        except StoreUnavailable as exc:
+            raise Unreachable(str(exc)) from exc
+        except (Fork, Rollback, Corrupt) as exc:
+            self._halt.stop(exc, self._clock.now())
+            raise
 
     def check_writing(self) -> None:
-        """Raises IntegrityError (`halted`) while writing is stopped."""
+        """Raises IntegrityError (`halted`, `key_missing`) while writing is stopped."""
         self._halt.check()
+        self._keyring.fresh()
 
     def refresh(self, older_than: timedelta) -> bool:
         """Signs the newest head anew when it is older than that, so that outsiders see a log
@@ -192,12 +241,10 @@ class Sequencer:
             if self._clock.now() - read_head(connection).signed_at < older_than:
                 return False
         with self._database.writing() as connection:
-            head = read_head(connection, lock=True)
-            self._check_head(head)
-            at = self._moment(head)
+            head, at, held = self._begin(connection)
             if at - head.signed_at < older_than:
                 return False
-            resign_head(connection, head, at, self._sign)
+            resign_head(connection, head, at, held.sign)
         return True
 
     def _check_head(self, head: TreeHead) -> None:

@@ -43,6 +43,8 @@ class Kind(StrEnum):
     """An entry is not the one whose hash is in the signed tree."""
     QUORUM = "witness_quorum_missing"
     """Too few witnesses have seen this history."""
+    RETIRED = "retired_key"
+    """A key that was retired signed a tree that covers its retirement."""
     COPY = "copy_differs"
     """What lies in the copy already is not what the signed tree has."""
 

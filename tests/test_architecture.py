@@ -26,12 +26,13 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "web",
         "jobs traffic",
         "office",
-        "batch issue fsck stamping witnessing people monitor mirror",
-        "fsck_tree fsck_records batch_rows row_signing",
+        "batch issue fsck rotate stamping witnessing people monitor mirror",
+        "fsck_tree fsck_records fsck_keys batch_rows row_signing",
         "intake sweep fsck_columns",
         "chronicle",
         "sequencer",
-        "house witness_house follow",
+        "succession",
+        "house witness_house follow keyring",
         "ledger register stamps accounts keys settings tsa witness cosigner halt source signing "
         "issued",
         "authority outside pack",
@@ -41,7 +42,8 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "cms",
         "certpath",
         "receipt",
-        "digest record statement der signed_head",
+        "keyhistory",
+        "digest record statement der signed_head rotation",
         "tlog",
         "model",
         "errors clock findings",
@@ -50,7 +52,7 @@ ROWS: tuple[frozenset[str], ...] = tuple(
 PURE = frozenset(
     (  # noqa: SIM905  # names read better than a column of quotes
         "tlog signed_head der certpath cms tsp trust digest record statement receipt provenance "
-        "declaration verify custody access model errors"
+        "rotation keyhistory declaration verify custody access model errors"
     ).split()
 )
 IMPURE_MODULES = frozenset(
@@ -85,7 +87,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
         "notary/accounts.py", "notary/house.py", "notary/batch.py", "notary/issue.py",
         "notary/chronicle.py", "notary/people.py", "notary/sequencer.py", "notary/intake.py",
         "notary/fsck_tree.py", "notary/fsck_records.py", "notary/witness.py", "notary/issued.py",
-        "notary/fsck_columns.py",
+        "notary/fsck_columns.py", "notary/keyring.py", "notary/rotate.py", "notary/fsck_keys.py",
     ),
     "prometheus_client": ("notary/web/status.py", "notary/traffic.py"),
 }  # fmt: skip

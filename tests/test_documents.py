@@ -24,7 +24,7 @@ from notary.errors import NotaryError
 from notary.office import found
 from notary.pack import UNAVAILABLE
 from notary.settings import Settings, describe
-from notary.statement import CUSTODY_TYPE, EVIDENCE_TYPE, GENESIS_TYPE
+from notary.statement import CUSTODY_TYPE, EVIDENCE_TYPE, GENESIS_TYPE, ROTATION_TYPE
 from notary.verify import EXIT_STATUS
 from notary.web.problems import BY_CLASS, BY_CODE, TITLES
 from tests.test_architecture import ROWS
@@ -115,7 +115,7 @@ def test_the_statuses_in_api_are_those_of_the_classes_that_raise_them() -> None:
 
 def test_every_code_that_can_reach_a_client_has_a_title() -> None:
     for where, _, code in raised_codes():
-        if code in NOT_FOR_CLIENTS or code.startswith(("timestamp_", "witness_")):
+        if code in NOT_FOR_CLIENTS or code.startswith(("timestamp_", "witness_", "rotation_")):
             continue
         assert code in TITLES, f"{where}: {code}"
     for code in class_codes():
@@ -155,7 +155,7 @@ def test_every_check_is_in_verifying_and_format(name: str) -> None:
 
 def test_every_refusal_of_an_authority_or_witness_is_in_operating() -> None:
     for where, error, code in raised_codes():
-        if code.startswith(("timestamp_", "witness_")) and error != "NotFound":
+        if code.startswith(("timestamp_", "witness_", "rotation_")) and error != "NotFound":
             assert f"`{code}`" in page("operating"), f"{where}: {code}"
 
 
@@ -193,7 +193,7 @@ def test_every_metric_is_in_operating(app: APIFlask) -> None:
 
 
 def test_format_names_the_types_of_statements() -> None:
-    for type_ in (EVIDENCE_TYPE, CUSTODY_TYPE, GENESIS_TYPE):
+    for type_ in (EVIDENCE_TYPE, CUSTODY_TYPE, GENESIS_TYPE, ROTATION_TYPE):
         assert type_ in page("format")
 
 

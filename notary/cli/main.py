@@ -18,6 +18,7 @@ from notary.fsck import fsck
 from notary.model import Role
 from notary.office import Office, found
 from notary.people import DEFAULT_KEY_DAYS
+from notary.rotation import Job
 from notary.settings import Settings, describe
 from notary.sweep import sweep
 from storage.database import shown_url
@@ -121,6 +122,33 @@ def make_link(name: str) -> None:
 def print_trust() -> None:
     """Print the trust file: what verifiers need to know of this house, by a second way."""
     click.echo(_open().trust.encode(), nl=False)
+
+
+@cli.command()
+@click.option("--log", is_flag=True, help="The keys that sign checkpoints.")
+@click.option("--statement", is_flag=True, help="The key that signs entries.")
+@click.option("--certificate", is_flag=True, help="The key that signs certificates.")
+@click.option("--reason", default="", help="A text for the public document.")
+@click.option("--keep-retired", is_flag=True, help="Leave the files of the retired keys there.")
+def rotate(
+    *, log: bool, statement: bool, certificate: bool, reason: str, keep_retired: bool
+) -> None:
+    """Change the house's signing keys: of the jobs named, or of all three.
+
+    It holds for every running process from its commit on. Back up the keys right after it."""
+    house = _open()
+    house.examine()
+    named = ((Job.LOG, log), (Job.STATEMENT, statement), (Job.CERTIFICATE, certificate))
+    jobs = frozenset(job for job, asked in named if asked) or frozenset(Job)
+    rotated = house.rotating.rotate(jobs, reason=reason, keep_retired=keep_retired)
+    click.echo(f"Key rotation {rotated.serial} is entry {rotated.index}. The keys that hold now:")
+    for job, keys in rotated.keys.encode().items():
+        for key in keys:
+            click.echo(f"  {job} {key}")
+    for path in rotated.removed:
+        click.echo(f"removed {path}: its key is retired")
+    for path in rotated.strays:
+        click.echo(f"{path} is of no registered key: a rotation was interrupted; remove it")
 
 
 @cli.command("sweep")

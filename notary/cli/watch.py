@@ -78,6 +78,11 @@ def monitor(
     while True:
         try:
             look = watching.look()
+            for rotation in look.learned:
+                click.echo(
+                    f"key rotation {rotation.serial}, signed by the keys before it and proved in "
+                    f"the tree: keys changed of {', '.join(sorted(rotation.jobs()))}"
+                )
             age = "" if look.age_s is None else f", signed {look.age_s} s ago"
             click.echo(f"size {look.size} (+{look.size - look.old}) root {look.root.hex()}{age}")
         except Contradiction as exc:

@@ -9,6 +9,7 @@ from flask import Response, request
 
 from notary.clock import rfc3339
 from notary.errors import MalformedInput, NotaryError, NotFound
+from notary.keyhistory import encode_rotations
 from notary.tlog import tile
 from notary.web import present
 from notary.web.api import as_json
@@ -112,6 +113,19 @@ def genesis() -> Response:
     return Response(office().house.genesis, content_type="application/json")
 
 
+@bp.get("/log/rotations.json")
+@describe(
+    "Every change of the log's keys: its entry's index, its document, its hand-over checkpoint",
+    public=True,
+    answers={200: answer("the rotations, the first one first", {"type": "array"})},
+)
+def rotations() -> Response:
+    data = encode_rotations(office().keyring.history().registered)
+    response = Response(data, content_type="application/json")
+    response.headers["Cache-Control"] = "no-cache"
+    return response
+
+
 @bp.get("/log/policy")
 @describe(
     "The witnesses asked and their quorum (C2SP tlog-policy)",
@@ -128,7 +142,7 @@ def policy() -> Response:
 
 @bp.get("/log/keys")
 @describe(
-    "The log's verifier keys, a vkey a line (C2SP signed-note)",
+    "The log's verifier keys, a vkey a line (C2SP signed-note); the active first, then retired",
     public=True,
     answers={200: answer("vkey lines", TEXT, media="text/plain")},
 )

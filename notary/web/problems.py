@@ -33,6 +33,7 @@ BY_CLASS: dict[type[errors.NotaryError], int] = {
 }
 BY_CODE: dict[str, int] = {
     "halted": 503,
+    "key_missing": 503,
     "idempotency_key_reused": 422,
     "length_required": 411,
     "unsupported_media_type": 415,
@@ -78,7 +79,9 @@ TITLES: dict[str, str] = {
     "internal": "An unexpected fault; it has been logged",
     "json_malformed": "The JSON cannot be read",
     "key_invalid": "The API key is unknown, expired or revoked",
+    "key_missing": "This node lacks a signing key; reading goes on",
     "key_not_found": "No such API key",
+    "keys_rotated": "The signing keys changed meanwhile; try again",
     "label_malformed": "A text is empty, too long or has control characters",
     "last_administrator": "Nobody would be left to manage accounts",
     "length_required": "The end of this body could not be told from a broken connection",

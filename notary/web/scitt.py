@@ -19,6 +19,7 @@ from notary.receipt import (
     transparent,
 )
 from notary.statement import key_thumbprint, parse_statement
+from notary.tlog.note import ED25519
 from notary.web import auth
 from notary.web.auth import office
 from notary.web.openapi import BYTES, TEXT, UUID, answer, describe
@@ -113,11 +114,10 @@ def key(kid: str) -> Response:
 
 
 def _public_keys() -> tuple[bytes, ...]:
-    house = office()
-    return (
-        house.keys.log.public_key().public_bytes_raw(),
-        house.keys.statement.public_key().public_bytes_raw(),
-    )
+    """Those that hold first; those that are retired verify what they signed."""
+    known = office().trust
+    log = [key.public_key for key in known.log_keys if key.type == ED25519]
+    return tuple(dict.fromkeys((*log, *known.statement_keys)))
 
 
 def _cbor(data: bytes, media: str) -> Response:

@@ -26,8 +26,8 @@ from pathlib import Path
 import pytest
 
 from notary.findings import Depth, Findings
-from notary.fsck_tree import derive_tree
 from notary.fsck_records import check_records
+from notary.fsck_tree import derive_tree
 from notary.intake import object_key
 from notary.ledger import Ledger
 from notary.office import Office
@@ -215,9 +215,9 @@ def derive(watched: Watched, *, fully: bool) -> None:
         return
     found = Findings()
     with opened(watched.service) as office:
-        database, objects, trust = office.database, office.objects, office.trust
-        derive_tree(database, trust.log_keys, found, _quietly)
-        check_records(database, objects, trust, found, Depth.ORIGINALS, watched.derived, _quietly)
+        database, objects, history = office.database, office.objects, office.keyring.history()
+        derive_tree(database, history, found, _quietly)
+        check_records(database, objects, history, found, Depth.ORIGINALS, watched.derived, _quietly)
     assert found.faults == []
     watched.derived = found.reached
 

@@ -15,8 +15,10 @@ from pathlib import Path
 
 from notary.clock import Clock
 from notary.errors import NotFound
+from notary.keyhistory import encode_rotations
+from notary.keyring import head_signer
 from notary.ledger import Growing, read_head
-from notary.office import Office, found, head_signer
+from notary.office import Office, found
 from notary.settings import Settings
 from notary.signed_head import Identity
 from notary.tlog.note import VerifierKey
@@ -117,6 +119,8 @@ class OfficeSource:
             return self.house.ledger.head().checkpoint
         if path == "genesis.json":
             return self.house.house.genesis.encode()
+        if path == "rotations.json":
+            return encode_rotations(self.house.keyring.history().registered)
         wanted = parse_tile_path(path)
         try:
             if isinstance(wanted.level, int):

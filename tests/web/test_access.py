@@ -68,6 +68,7 @@ TABLE = {
     "GET /log/checkpoint": PUBLIC,
     "GET /log/tile/{path}": PUBLIC,
     "GET /log/genesis.json": PUBLIC,
+    "GET /log/rotations.json": PUBLIC,
     "GET /log/keys": PUBLIC,
     "GET /log/health": PUBLIC,
     "GET /log/policy": "404 404 404 404 404 404 404 404",

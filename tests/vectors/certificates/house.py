@@ -15,8 +15,8 @@ from certs.seal import sign_certificate
 from notary.authority import EmbeddedAuthority, create_chain
 from notary.digest import Digester
 from notary.house import write_genesis
+from notary.keyring import head_signer
 from notary.keys import HouseKeys
-from notary.office import head_signer
 from notary.record import EVIDENCE, Record, build_record
 from notary.statement import EVIDENCE_TYPE, GENESIS_TYPE, StatementSigner
 from notary.tlog import merkle

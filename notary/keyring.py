@@ -1,0 +1,226 @@
+"""The keys that hold now, in every process of the house. Owns the rotations' table.
+
+A process learns of a rotation where it matters: under the tree head's lock, before it signs. Then
+it loads the keys that the database names, by their public halves; what was signed by the keys
+before them, and has not been entered yet, is turned away to be signed anew. Readers look as they
+read.
+
+A node that lacks the file of a new key writes nothing until it is there, and reads on.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from notary import keys as key_files
+from notary.clock import rfc3339
+from notary.errors import BadRotation, Corrupt, IntegrityError, Rollback
+from notary.keyhistory import KeyHistory, Registered, read_history
+from notary.keys import HouseKeys, load_keys
+from notary.ledger import SignHead
+from notary.rotation import KeySet
+from notary.statement import StatementSigner
+from notary.tlog.checkpoint import Checkpoint
+from notary.tlog.cosignature import MLDSA44Signer
+from notary.tlog.note import ED25519, MLDSA44_COSIGNATURE, Ed25519Signer, NoteSigner, sign_note
+from storage.database import METADATA, Database, Prepared
+
+KEY_ROTATION = sa.Table(
+    "key_rotation",
+    METADATA,
+    sa.Column("serial", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("idx", sa.BigInteger, nullable=False),
+    sa.Column("at", sa.String(27), nullable=False),
+    sa.Column("document", sa.Text, nullable=False),
+    sa.Column("checkpoint", sa.LargeBinary, nullable=False),
+)
+_SERIAL = Prepared(sa.select(sa.func.max(KEY_ROTATION.c.serial)))
+
+
+def head_signer(origin: str, *each: HouseKeys) -> tuple[SignHead, tuple[NoteSigner, ...]]:
+    """Signs checkpoints with both of the log's keys; at a hand-over with those of two states."""
+    ed25519 = [Ed25519Signer(origin, keys.log) for keys in each]
+
+    def signers(seconds: int) -> tuple[NoteSigner, ...]:
+        found: list[NoteSigner] = []
+        for first, keys in zip(ed25519, each, strict=True):
+            found += [first, MLDSA44Signer(origin, keys.log_pq, lambda: seconds)]
+        return tuple({signer.verifier: signer for signer in found}.values())
+
+    def sign(size: int, root: bytes, at: datetime) -> bytes:
+        text = Checkpoint(origin=origin, size=size, root=root).text()
+        return sign_note(text, signers(int(at.timestamp()))).encode()
+
+    return sign, signers(0)
+
+
+def public_keys(origin: str, keys: HouseKeys) -> KeySet:
+    _, signers = head_signer(origin, keys)
+    return KeySet(
+        log=tuple(signer.verifier for signer in signers),
+        statement=(keys.statement.public_key().public_bytes_raw(),),
+        certificate=(keys.certificate.public_key().public_bytes_raw(),),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """The private keys after rotation `serial`, and what signs with them."""
+
+    serial: int
+    keys: HouseKeys
+    sign: SignHead
+    signers: tuple[NoteSigner, ...]
+    statements: StatementSigner
+
+
+class Keyring:
+    """One per process. Its threads share it."""
+
+    def __init__(self, database: Database, folder: Path, genesis: str) -> None:
+        """Raises IntegrityError (`key_missing`) where a key that holds now is not in `folder`,
+        Corrupt where the rotations contradict one another."""
+        self.folder = folder
+        self._database = database
+        self._genesis = genesis
+        self._turn = threading.Lock()
+        with database.reading() as connection:
+            self._history = self._read(connection)
+        self._held: Held | None = None
+        self.held()
+
+    # --- as known in memory ----------------------------------------------------------------
+
+    def held(self) -> Held:
+        """The keys to sign with. Whoever enters what they signed says their serial, and is told
+        under the lock if that is no longer the last. Raises IntegrityError (`key_missing`)."""
+        held, history = self._held, self._history
+        if held is None or held.serial != history.serial:
+            held = self._load(history)
+            with self._turn:
+                if self._held is None or self._held.serial < held.serial:
+                    self._held = held
+        return held
+
+    # --- as the database says ----------------------------------------------------------------
+
+    def history(self) -> KeyHistory:
+        """The keys of all times, as of now."""
+        found = self._database.first(_SERIAL)
+        if _number(found) > self._history.serial:
+            with self._database.reading() as connection:
+                self._adopt(self._read(connection))
+        return self._history
+
+    def fresh(self) -> Held:
+        """As `held`, after a look into the database."""
+        self.history()
+        return self.held()
+
+    def check(self, connection: sa.Connection) -> Held:
+        """Under the head's lock: the keys that sign now, loaded if they are new.
+
+        Raises IntegrityError (`key_missing`), Rollback where the database knows fewer rotations
+        than this process saw, Corrupt.
+        """
+        serial = _number(_SERIAL.first(connection))
+        if serial < self._history.serial:
+            raise Rollback(
+                f"the database has {serial} key rotations, this process saw "
+                f"{self._history.serial} committed"
+            )
+        if serial > self._history.serial:
+            self._adopt(self._read(connection))
+        return self.held()
+
+    # --- steps -------------------------------------------------------------------------------
+
+    def _adopt(self, history: KeyHistory) -> None:
+        with self._turn:
+            if history.serial > self._history.serial:
+                self._history = history
+
+    def _read(self, connection: sa.Connection) -> KeyHistory:
+        return self.history_of(read_rotations(connection))
+
+    def history_of(self, registered: Sequence[Registered]) -> KeyHistory:
+        """The history that these make, with this house's genesis. Raises Corrupt."""
+        try:
+            return read_history(self._genesis, registered)
+        except BadRotation as exc:
+            raise Corrupt(f"key rotations: {exc}", name="key_rotation") from exc
+
+    def _load(self, history: KeyHistory) -> Held:
+        active = history.active
+        by_type = {key.type: key.public_key for key in active.log}
+        try:
+            keys = load_keys(
+                self.folder,
+                log=by_type[ED25519],
+                log_pq=by_type[MLDSA44_COSIGNATURE],
+                statement=active.statement[0],
+                certificate=active.certificate[0],
+            )
+        except Corrupt as exc:
+            raise IntegrityError(
+                f"this node cannot sign: {exc}; bring it the key, then it goes on",
+                code="key_missing",
+            ) from exc
+        sign, signers = head_signer(history.origin, keys)
+        return Held(
+            serial=history.serial,
+            keys=keys,
+            sign=sign,
+            signers=signers,
+            statements=StatementSigner(history.origin, keys.statement),
+        )
+
+
+def read_rotations(connection: sa.Connection) -> tuple[Registered, ...]:
+    rows = connection.execute(sa.select(KEY_ROTATION).order_by(KEY_ROTATION.c.serial)).all()
+    return tuple(
+        Registered(
+            index=row.idx,
+            document=row.document,
+            checkpoint=row.checkpoint.decode("utf-8", "replace"),
+        )
+        for row in rows
+    )
+
+
+def insert_rotation(
+    connection: sa.Connection, serial: int, at: datetime, registered: Registered
+) -> None:
+    connection.execute(
+        sa.insert(KEY_ROTATION).values(
+            serial=serial,
+            idx=registered.index,
+            at=rfc3339(at),
+            document=registered.document,
+            checkpoint=registered.checkpoint.encode("utf-8"),
+        )
+    )
+
+
+def stray_files(folder: Path, history: KeyHistory) -> tuple[Path, ...]:
+    """Key files in `folder` that a rotation made and never registered: it was killed."""
+    every: Sequence[tuple[str, bytes]] = [
+        *(
+            (key_files.LOG if key.type == ED25519 else key_files.LOG_PQ, key.public_key)
+            for key in history.all().log
+        ),
+        *((key_files.STATEMENT, key) for key in history.all().statement),
+        *((key_files.CERTIFICATE, key) for key in history.all().certificate),
+    ]
+    return key_files.unregistered_files(folder, every)
+
+
+def _number(found: tuple[object, ...] | None) -> int:
+    serial = None if found is None else found[0]
+    return serial if isinstance(serial, int) else 0
