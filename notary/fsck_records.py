@@ -13,6 +13,7 @@ from notary import statement as cose
 from notary.digest import SHA256, Digester
 from notary.errors import NotaryError
 from notary.findings import CHUNK, Depth, Findings, Progress
+from notary.fsck_statements import Admissions, check_beyond, statement_rows
 from notary.house import HOUSE
 from notary.intake import object_key
 from notary.ledger import ENTRY, read_head
@@ -80,6 +81,7 @@ def check_records(
     """Every entry from `start` on must be the statement over exactly one row's record."""
     with database.reading() as connection:
         size = read_head(connection).size
+    admissions = Admissions(database, trust, findings)
     for first in range(start, size, CHUNK):
         end = min(first + CHUNK, size)
         with database.reading() as connection:
@@ -91,6 +93,7 @@ def check_records(
             }
             deposits = _rows(connection, register.DEPOSIT, first, end)
             events = _rows(connection, register.CUSTODY, first, end)
+            statements = statement_rows(connection, first, end)
             genesis = connection.execute(sa.select(HOUSE.c.genesis)).scalar()
         for index in range(first, end):
             entry = entries.get(index)
@@ -104,10 +107,19 @@ def check_records(
             elif index in events:
                 findings.events += 1
                 _committed(events[index], entry, trust, findings)
+            elif admissions.is_policy(index):
+                admissions.check_policy(index, entry)
+            elif index in statements:
+                admissions.check_statement(statements[index], entry)
             else:
-                findings.fault(f"entry {index}", "no deposit or event has this index")
+                findings.fault(
+                    f"entry {index}",
+                    "no deposit, event, policy or outside statement has this index",
+                )
         for index in (deposits.keys() & events.keys()) - {GENESIS_INDEX}:
             findings.fault(f"entry {index}", "a deposit and an event both have this index")
+        for index in statements.keys() & (deposits.keys() | events.keys()):
+            findings.fault(f"entry {index}", "an outside statement and another row have this index")
         findings.reached = end
         progress(depth.value, end, size)
     _beyond(database, size, findings)
@@ -121,6 +133,7 @@ def _beyond(database: Database, size: int, findings: Findings) -> None:
                 sa.select(table.c.id, table.c.idx).where(table.c.idx >= size)
             ):
                 findings.fault(f"{name} {row.id}", f"has index {row.idx}, the tree ends at {size}")
+        check_beyond(connection, size, findings)
 
 
 def _rows(

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from certs.certificate import Issuer, Key, Keys
 from notary import accounts as accounts_room
 from notary.accounts import Accounts
+from notary.admitting import Admitting
 from notary.authority import EmbeddedAuthority, create_chain
 from notary.batch import BatchIntake
 from notary.chronicle import Chronicle
@@ -37,11 +38,13 @@ from notary.house import (
 )
 from notary.intake import Intake, Limits
 from notary.issue import SOFTWARE, Issue
+from notary.issuers import Issuers
 from notary.keys import HouseKeys, create_keys, load_key, load_keys, write_key
 from notary.ledger import Ledger, SignHead, create_log
 from notary.model import Role, check_label, uuid7
 from notary.people import People
 from notary.register import Register
+from notary.registering import Registering
 from notary.sequencer import Sequencer
 from notary.settings import Settings
 from notary.stamping import Stamping
@@ -220,6 +223,25 @@ class Office:
             sequencer=self.sequencer,
             folder=settings.home,
             max_rows=settings.max_batch_rows,
+        )
+        self.issuers = Issuers(self.database)
+        self.admitting = Admitting(
+            issuers=self.issuers,
+            sequencer=self.sequencer,
+            chronicle=self.chronicle,
+            statements=self.statements,
+            randomness=self.randomness,
+            origin=self.house.origin,
+            own_keys=tuple(
+                key.public_key().public_bytes_raw()
+                for key in (self.keys.log, self.keys.statement, self.keys.certificate)
+            ),
+        )
+        self.registering = Registering(
+            issuers=self.issuers,
+            ledger=self.ledger,
+            sequencer=self.sequencer,
+            clock=self.clock,
         )
         self.issue = Issue(
             database=self.database,

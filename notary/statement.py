@@ -24,6 +24,7 @@ from notary.errors import BadSignature, MalformedInput
 EVIDENCE_TYPE = "application/evidence-record+json"
 CUSTODY_TYPE = "application/custody-event+json"
 GENESIS_TYPE = "application/evidence-log+json"
+POLICY_TYPE = "application/registration-policy+json"
 
 ALG, KID, CWT_CLAIMS, PAYLOAD_HASH_ALG, PREIMAGE_TYPE = 1, 4, 15, 258, 259
 EDDSA, SHA_256 = -8, -16

@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from notary.cli import verify as verify_command
+from notary.cli.issuer import issuer
 from notary.cli.serve import serve_house, serve_web, serve_witness, work
 from notary.cli.watch import mirror, monitor
 from notary.clock import rfc3339
@@ -185,6 +186,7 @@ def check_all(*, depth: str, state: Path | None) -> None:
         click.echo(f"✗ {fault.name}: {fault.detail}")
     click.echo(
         f"{found_.entries} entries, {found_.deposits} deposits, {found_.events} events, "
+        f"{found_.statements} outside statements, {found_.policies} policies, "
         f"{found_.tokens} tokens, {found_.originals} originals read again; "
         f"{len(found_.faults)} faults"
     )
@@ -233,6 +235,7 @@ def witness(home: Path, name: str, logs: tuple[str, ...], host: str, port: int) 
 
 cli.add_command(monitor)
 cli.add_command(mirror)
+cli.add_command(issuer)
 
 
 def main() -> None:
