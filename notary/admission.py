@@ -15,7 +15,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from certs.canonical import canonical, parse_canonical
 from certs.errors import CertificateMalformed
@@ -31,6 +31,8 @@ from notary.signed_statement import (
     UNDERSTOOD,
     SignedStatement,
 )
+
+T = TypeVar("T")
 
 POLICY = "registration-policy/v1"
 MAX_ENTRY_BYTES = 65_535
@@ -107,17 +109,17 @@ def parse_policy_document(text: str) -> Policy:
         said: Any = parse_canonical(text.encode("utf-8"))
         rules = said["rules"]
         policy = Policy(
-            origin=said["origin"],
-            serial=said["serial"],
-            previous=said["previous"],
+            origin=_typed(said["origin"], str),
+            serial=_typed(said["serial"], int),
+            previous=None if said["previous"] is None else _typed(said["previous"], str),
             at=parse_rfc3339(said["created_at"]),
             rules=Rules(
-                algorithms=tuple(rules["algorithms"]),
-                protected=tuple(rules["protected"]),
-                claims=tuple(rules["claims"]),
-                critical=tuple(rules["critical"]),
-                payload=rules["payload"],
-                max_entry_bytes=rules["max_entry_bytes"],
+                algorithms=_numbers(rules["algorithms"]),
+                protected=_numbers(rules["protected"]),
+                claims=_numbers(rules["claims"]),
+                critical=_numbers(rules["critical"]),
+                payload=_typed(rules["payload"], str),
+                max_entry_bytes=_typed(rules["max_entry_bytes"], int),
             ),
             keys=tuple(_read(each) for each in said["issuers"]),
         )
@@ -291,12 +293,24 @@ def _show(key: AdmittedKey) -> dict[str, object]:
 def _read(said: Mapping[str, Any]) -> AdmittedKey:
     end = said["until"]
     return AdmittedKey(
-        iss=said["iss"],
+        iss=_typed(said["iss"], str),
         kid=_unb64(said["kid"]),
         key=parse_issuer_key(_unb64(said["key"])),
         start=parse_rfc3339(said["from"]),
         end=None if end is None else parse_rfc3339(end),
     )
+
+
+def _typed(value: Any, kind: type[T]) -> T:
+    """JSON's true is Python's 1: the type itself is wanted."""
+    if type(value) is not kind:
+        raise TypeError(f"{value!r:.40} is no {kind.__name__}")
+    found: T = value
+    return found
+
+
+def _numbers(value: Any) -> tuple[int, ...]:
+    return tuple(_typed(each, int) for each in _typed(value, list))
 
 
 def _b64(raw: bytes) -> str:

@@ -131,12 +131,16 @@ class Registering:
         self._clock = clock
 
     def register(self, data: bytes, *, later: bool) -> Registered | Waiting:
-        """Registers it, or with `later`, and where the ledger's queue is full, lets it wait.
+        """Registers it, or with `later`, and where the ledger's queue is full, lets it wait. One
+        that was registered before is answered from where it stands, whatever the policy is now.
 
         Raises what `parse_signed_statement` and `check_admission` raise, Pushback when too much
         waits, and what the sequencer raises.
         """
         statement = parse_signed_statement(data)
+        standing = self._issuers.standing(statement.id())
+        if standing is not None and standing.index is not None:
+            return self._registered(standing.index)
         checked = check_admission(self._issuers.newest(), statement, self._clock.now())
         if later:
             return self._wait(statement)

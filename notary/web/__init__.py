@@ -121,6 +121,10 @@ def _before_and_after(app: APIFlask, office: Office) -> None:
             response.headers.setdefault(
                 "Strict-Transport-Security", "max-age=31536000; includeSubDomains"
             )
+        if "retry_after" in g:
+            response.headers.pop("Retry-After", None)
+            if g.retry_after is not None:
+                response.headers["Retry-After"] = str(g.retry_after)
         # Evidence and everything about it stays out of shared caches; the public log sets its own.
         response.headers.setdefault("Cache-Control", "private, no-store")
         LOG.info(

@@ -11,7 +11,7 @@ from typing import Any
 
 import cbor2
 from apiflask import APIBlueprint
-from flask import Response, request
+from flask import Response, g, request
 
 from notary.admission import MAX_ENTRY_BYTES
 from notary.clock import rfc3339
@@ -68,8 +68,7 @@ def respond(problem: Problem) -> Response:
     response = Response(
         cbor2.dumps(said, canonical=True), status=problem.status, content_type=PROBLEM_TYPE
     )
-    if problem.retry_after_s is not None:
-        response.headers["Retry-After"] = str(problem.retry_after_s)
+    _say_when(problem.retry_after_s)
     if request.method == "POST":
         # The rest of a refused body is not read: as in problems.respond.
         response.headers["Connection"] = "close"
@@ -202,11 +201,18 @@ def _receipt(found: Registered, status: int) -> Response:
     response = Response(data, status=status, content_type=best)
     response.headers["Location"] = f"/entries/{found.statement.id()}"
     response.headers["Vary"] = "Accept"
+    _say_when(None)
     return response
 
 
 def _come_back(found: Waiting, status: int) -> Response:
     response = Response(b"", status=status, content_type=COSE_TYPE)
     response.headers["Location"] = f"/entries/{found.id}"
-    response.headers["Retry-After"] = str(AGAIN_AFTER_S)
+    _say_when(AGAIN_AFTER_S)
     return response
+
+
+def _say_when(seconds: int | None) -> None:
+    """The limiter writes a Retry-After of its own on every answer: what we say is said last, by
+    the application."""
+    g.retry_after = seconds
