@@ -44,10 +44,11 @@ TITLES = {
     "signed_statement_too_large": "Rejected",
     "locator_malformed": "Invalid locator",
     "entry_not_found": "Not Found",
+    "key_not_found": "No such key",
     "rate_limited": "Too Many Requests",
 }
 """SCRAPI's own titles; for what it does not name, the house's."""
-_PROBLEM = answer("concise problem details, RFC 9290", BYTES, media=PROBLEM_TYPE)
+PROBLEM = answer("concise problem details, RFC 9290", BYTES, media=PROBLEM_TYPE)
 _REDIRECT = {
     **answer("it waits; ask at Location", headers=("Location", "Retry-After")),
 }
@@ -59,7 +60,8 @@ _RECEIPT["content"][COSE_TYPE] = {"schema": BYTES}
 
 def speaks_here() -> bool:
     """Whether the client behind this request reads CBOR problems."""
-    return request.path == "/entries" or request.path.startswith("/entries/")
+    path = request.path
+    return path == "/entries" or path.startswith(("/entries/", "/.well-known/scitt-keys"))
 
 
 def respond(problem: Problem) -> Response:
@@ -87,7 +89,7 @@ def respond(problem: Problem) -> Response:
     answers={
         201: _RECEIPT,
         303: _REDIRECT,
-        **dict.fromkeys((400, 413, 415, 429, 500, 503), _PROBLEM),
+        **dict.fromkeys((400, 413, 415, 429, 500, 503), PROBLEM),
     },
 )
 def post_entry() -> Response:
@@ -107,7 +109,7 @@ def post_entry() -> Response:
     answers={
         200: _RECEIPT,
         302: _REDIRECT,
-        **dict.fromkeys((400, 404, 429, 500, 503), _PROBLEM),
+        **dict.fromkeys((400, 404, 429, 500, 503), PROBLEM),
     },
 )
 def show_entry(entry_id: str) -> Response:

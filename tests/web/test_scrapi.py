@@ -200,6 +200,12 @@ def test_a_client_that_asks_for_application_cose_gets_that(stage: Stage) -> None
         assert (given.status_code, given.headers["Content-Type"]) == (201, media)
 
 
+def test_an_unknown_key_is_answered_as_scrapi_has_it(stage: Stage) -> None:
+    for name in ("x", base64.urlsafe_b64encode(bytes(32)).decode().rstrip("=")):
+        answer = stage.anyone.get(f"/.well-known/scitt-keys/{name}")
+        assert problem(answer) == (404, "No such key")
+
+
 # --- later --------------------------------------------------------------------------------------
 
 
