@@ -107,11 +107,7 @@ def check_records(
             elif index in events:
                 findings.events += 1
                 _committed(events[index], entry, trust, findings)
-            elif admissions.is_policy(index):
-                admissions.check_policy(index, entry)
-            elif index in statements:
-                admissions.check_statement(statements[index], entry)
-            else:
+            elif not admissions.check(index, entry, statements):
                 findings.fault(
                     f"entry {index}",
                     "no deposit, event, policy or outside statement has this index",
@@ -122,12 +118,14 @@ def check_records(
             findings.fault(f"entry {index}", "an outside statement and another row have this index")
         findings.reached = end
         progress(depth.value, end, size)
-    _beyond(database, size, findings)
+    _beyond(database, findings)
 
 
-def _beyond(database: Database, size: int, findings: Findings) -> None:
-    """Rows may not claim an index that the tree does not have."""
+def _beyond(database: Database, findings: Findings) -> None:
+    """Rows may not claim an index that the tree does not have. It may have grown meanwhile: rows
+    and head are of one snapshot."""
     with database.reading() as connection:
+        size = read_head(connection).size
         for table, name in ((register.DEPOSIT, "deposit"), (register.CUSTODY, "event")):
             for row in connection.execute(
                 sa.select(table.c.id, table.c.idx).where(table.c.idx >= size)

@@ -7,6 +7,7 @@ be admitted, signature and all, by the policy in force at its index: the last on
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 import sqlalchemy as sa
@@ -36,10 +37,18 @@ class Admissions:
         for expected, row in enumerate(rows, start=1):
             before = self._link(expected, row, before)
 
-    def is_policy(self, index: int) -> bool:
-        return index in self._rows
+    def check(self, index: int, entry: bytes, statements: Mapping[int, sa.Row[Any]]) -> bool:
+        """False, and nothing named, where neither a policy nor one of `statements` has the
+        index."""
+        if index in self._rows:
+            self._check_policy(index, entry)
+        elif index in statements:
+            self._check_statement(statements[index], entry)
+        else:
+            return False
+        return True
 
-    def check_policy(self, index: int, entry: bytes) -> None:
+    def _check_policy(self, index: int, entry: bytes) -> None:
         """The entry is the house's statement over the document in the row."""
         self._findings.policies += 1
         name = f"policy {self._rows[index].serial}"
@@ -56,7 +65,7 @@ class Admissions:
         except NotaryError as exc:
             self._findings.fault(name, exc)
 
-    def check_statement(self, row: sa.Row[Any], entry: bytes) -> None:
+    def _check_statement(self, row: sa.Row[Any], entry: bytes) -> None:
         """The row repeats what the entry says, and the policy in force admits it."""
         self._findings.statements += 1
         name = f"signed statement {row.idx}"

@@ -508,6 +508,18 @@ def test_fsck_names_what_was_changed_by_hand(filled: Office, damage: str, named:
     assert set(named) <= set(found), found
 
 
+def test_fsck_of_a_house_that_grows_meanwhile_names_nothing(filled: Office) -> None:
+    def grow(what: str, done: int, _of: int) -> None:
+        admit(filled, OutsideIssuer.new(f"urn:{what}:{done}", "EdDSA"))
+        enter(filled, OTHER.statement(f"{what} {done}".encode()))
+
+    found = fsck(
+        database=filled.database, objects=filled.objects, trust=filled.trust,
+        strays_before=filled.clock.now(), progress=grow,
+    )  # fmt: skip
+    assert found.faults == []
+
+
 def test_fsck_names_an_entry_that_its_policy_does_not_admit(filled: Office) -> None:
     # As one who can write the database might slip it in, with every hash and head made to fit.
     sign, _ = head_signer(filled.house.origin, filled.keys)
