@@ -24,6 +24,7 @@ class Act(StrEnum):
     READ_CASE = "read-case"
     ADD_PARTY = "add-party"
     MANAGE_ACCOUNTS = "manage-accounts"
+    MANAGE_ISSUERS = "manage-issuers"
     READ_EVENTS = "read-events"
     OWN_KEYS = "own-keys"
 
@@ -65,7 +66,9 @@ _API_CLIENT = {
     ),
     **dict.fromkeys((Act.DEPOSIT, Act.BATCH, Act.OPEN_CASE, Act.READ_CASE), Reach.ALL),
 }
-_ADMINISTRATOR = dict.fromkeys((Act.MANAGE_ACCOUNTS, Act.READ_EVENTS), Reach.ALL)
+_ADMINISTRATOR = dict.fromkeys(
+    (Act.MANAGE_ACCOUNTS, Act.MANAGE_ISSUERS, Act.READ_EVENTS), Reach.ALL
+)
 
 TABLE: dict[Role, dict[Act, Reach]] = {
     Role.ADMINISTRATOR: _ADMINISTRATOR,

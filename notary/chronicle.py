@@ -13,7 +13,7 @@ from notary.ledger import Growing
 from notary.model import CustodyEvent, EventKind, uuid7
 from notary.record import CUSTODY, SALT_BYTES, Record, build_record
 from notary.register import INSERT_EVENT, event_row
-from notary.sequencer import Sequencer
+from notary.sequencer import Sequencer, Work
 from notary.statement import CUSTODY_TYPE, StatementSigner
 
 Also = Callable[[sa.Connection, datetime], None]
@@ -89,6 +89,23 @@ class Chronicle:
         also: Also | None = None,
     ) -> CustodyEvent:
         """Durable, with its index, when it returns. What `also` raises leaves nothing behind."""
+        make = self.prepare(
+            kind, actor=actor, deposit_id=deposit_id, case_id=case_id, subject=subject, also=also
+        )
+        return self._sequencer.submit_signed(make).outcome
+
+    def prepare(
+        self,
+        kind: EventKind,
+        *,
+        actor: str,
+        deposit_id: str | None = None,
+        case_id: str | None = None,
+        subject: str | None = None,
+        also: Also | None = None,
+    ) -> Callable[[StatementSigner], Work[CustodyEvent]]:
+        """The event as work for `Sequencer.submit_signed`, or for another work that enters it
+        with its own."""
         now = self._clock.now()
         about = custody.sections(
             kind, actor=actor, deposit_id=deposit_id, case_id=case_id, subject=subject
@@ -118,4 +135,4 @@ class Chronicle:
                 also=also,
             )
 
-        return self._sequencer.submit_signed(work).outcome
+        return work

@@ -38,6 +38,8 @@ TABLE: dict[EventKind, Names] = {
     EventKind.ACCOUNT_DISABLED: Names.ACCOUNT,
     EventKind.KEY_CREATED: Names.ACCOUNT,
     EventKind.KEY_REVOKED: Names.ACCOUNT,
+    EventKind.ISSUER_ADMITTED: Names.ACCOUNT,
+    EventKind.ISSUER_RETIRED: Names.ACCOUNT,
 }
 
 

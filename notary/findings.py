@@ -38,6 +38,9 @@ class Findings:
     entries: int = 0
     deposits: int = 0
     events: int = 0
+    statements: int = 0
+    """Of outside issuers."""
+    policies: int = 0
     originals: int = 0
     tokens: int = 0
     reached: int = 0

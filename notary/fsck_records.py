@@ -11,13 +11,14 @@ import sqlalchemy as sa
 from notary import register
 from notary import statement as cose
 from notary.digest import SHA256, Digester
-from notary.errors import BadSignature, NotaryError
+from notary.errors import NotaryError
 from notary.findings import CHUNK, Depth, Findings, Progress
 from notary.fsck_columns import compare_deposit, compare_event
+from notary.fsck_statements import Admissions, check_beyond, statement_rows
 from notary.house import HOUSE
 from notary.intake import object_key
 from notary.issued import CERTIFICATE
-from notary.keyhistory import KeyHistory
+from notary.keyhistory import KeyHistory, check_signer
 from notary.ledger import ENTRY, read_head
 from notary.record import Record, check_disclosures
 from notary.stamps import STAMPED, TOKEN
@@ -87,6 +88,7 @@ def check_records(
     rotations = {each.index: each.document for each in history.registered}
     with database.reading() as connection:
         size = read_head(connection).size
+    admissions = Admissions(database, history, findings)
     for first in range(start, size, CHUNK):
         end = min(first + CHUNK, size)
         with database.reading() as connection:
@@ -98,6 +100,7 @@ def check_records(
             }
             deposits = _rows(connection, _DEPOSITS, first, end)
             events = _rows(connection, sa.select(register.CUSTODY), first, end)
+            statements = statement_rows(connection, first, end)
             genesis = connection.execute(sa.select(HOUSE.c.genesis)).scalar()
         for index in range(first, end):
             entry = entries.get(index)
@@ -114,23 +117,31 @@ def check_records(
                 findings.events += 1
                 sections = _committed(events[index], entry, history, findings)
                 compare_event(events[index], sections, findings)
-            else:
-                findings.fault(f"entry {index}", "no deposit or event has this index")
+            elif not admissions.check(index, entry, statements):
+                findings.fault(
+                    f"entry {index}",
+                    "no deposit, event, policy or outside statement has this index",
+                )
         for index in (deposits.keys() & events.keys()) - {GENESIS_INDEX}:
             findings.fault(f"entry {index}", "a deposit and an event both have this index")
+        for index in statements.keys() & (deposits.keys() | events.keys()):
+            findings.fault(f"entry {index}", "an outside statement and another row have this index")
         findings.reached = end
         progress(depth.value, end, size)
-    _beyond(database, size, findings)
+    _beyond(database, findings)
 
 
-def _beyond(database: Database, size: int, findings: Findings) -> None:
-    """Rows may not claim an index that the tree does not have."""
+def _beyond(database: Database, findings: Findings) -> None:
+    """Rows may not claim an index that the tree does not have. It may have grown meanwhile: rows
+    and head are of one snapshot."""
     with database.reading() as connection:
+        size = read_head(connection).size
         for table, name in ((register.DEPOSIT, "deposit"), (register.CUSTODY, "event")):
             for row in connection.execute(
                 sa.select(table.c.id, table.c.idx).where(table.c.idx >= size)
             ):
                 findings.fault(f"{name} {row.id}", f"has index {row.idx}, the tree ends at {size}")
+        check_beyond(connection, size, findings)
 
 
 _DEPOSITS = sa.select(register.DEPOSIT, register.CASE.c.court, register.CASE.c.number).outerjoin(
@@ -152,7 +163,7 @@ def _document(
     """The genesis document, or a rotation, is what its entry commits to."""
     try:
         statement = cose.parse_statement(entry)
-        _check_signer(statement, index, history)
+        check_signer(statement, index, history)
         digest = hashlib.sha256(document.encode("utf-8")).digest()
         if statement.payload != digest:
             findings.fault(
@@ -160,26 +171,6 @@ def _document(
             )
     except NotaryError as exc:
         findings.fault(f"entry {index}", exc)
-
-
-def _check_signer(statement: cose.Statement, index: int, history: KeyHistory) -> None:
-    """Raises BadSignature unless the statement key that held at the index signed it; a key that
-    was retired by then, or held only later, is called so."""
-    key = history.at(index).statement[0]
-    try:
-        cose.check_statement(statement, key)
-    except BadSignature:
-        for other in history.all().statement:
-            if cose.key_thumbprint(other) == statement.kid != cose.key_thumbprint(key):
-                cose.check_statement(statement, other)
-                retired = other in history.up_to(index).all().statement
-                raise BadSignature(
-                    f"statement is signed by key {statement.kid.hex()[:16]}…, which was "
-                    f"{'retired before' if retired else 'not in force yet'}; the key that held at "
-                    f"entry {index} is {cose.key_thumbprint(key).hex()[:16]}…",
-                    code="statement_invalid",
-                ) from None
-        raise
 
 
 def _deposit(
@@ -203,7 +194,7 @@ def _committed(
     name = f"record {row.idx}"
     try:
         statement = cose.parse_statement(entry)
-        _check_signer(statement, row.idx, history)
+        check_signer(statement, row.idx, history)
         disclosures = tuple(row.disclosures.split())
         digest = Record(row.record, disclosures).digest()
         if statement.payload != digest:

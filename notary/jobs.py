@@ -44,6 +44,7 @@ class Jobs:
         self._stamp = self._task("stamp", self._run_stamp)
         self._sweep = self._task("sweep", self._run_sweep)
         self._witness = self._task("witness", self._run_witness)
+        self._register = self._task("register", self._run_register)
         self._queued: dict[str, float] = {}
 
     def run(self) -> None:
@@ -95,6 +96,9 @@ class Jobs:
         if self._office.witnessing is not None:
             self._office.witnessing.run()
 
+    def _run_register(self) -> None:
+        self._office.registering.run()
+
     def _run_sweep(self) -> None:
         before = self._office.clock.now() - timedelta(hours=self._office.settings.orphan_hours)
         found = sweep(self._office.register, self._office.objects, before)
@@ -110,6 +114,8 @@ class Jobs:
                 self._office.sequencer.refresh(self._refresh)
                 if self._office.witnessing is not None and self._office.witnessing.is_due():
                     self._witness()
+                if self._office.registering.is_due():
+                    self._register()
                 for name in self._office.stamping.authorities:
                     if self._office.stamping.is_due(name):
                         self._stamp(name)

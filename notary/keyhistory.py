@@ -14,7 +14,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from notary.errors import BadRotation, MalformedInput, NotaryError
+from notary import statement as cose
+from notary.errors import BadRotation, BadSignature, MalformedInput, NotaryError
 from notary.rotation import (
     MAX_DOCUMENT_BYTES,
     Job,
@@ -237,3 +238,23 @@ def _registered(said: Any) -> Registered:
         ):
             return Registered(index=index, document=document, checkpoint=checkpoint)
     raise ValueError("an element is not index, document and checkpoint")
+
+
+def check_signer(statement: cose.Statement, index: int, history: KeyHistory) -> None:
+    """Raises BadSignature unless the statement key that held at the index signed it; a key that
+    was retired by then, or held only later, is called so."""
+    key = history.at(index).statement[0]
+    try:
+        cose.check_statement(statement, key)
+    except BadSignature:
+        for other in history.all().statement:
+            if cose.key_thumbprint(other) == statement.kid != cose.key_thumbprint(key):
+                cose.check_statement(statement, other)
+                retired = other in history.up_to(index).all().statement
+                raise BadSignature(
+                    f"statement is signed by key {statement.kid.hex()[:16]}…, which was "
+                    f"{'retired before' if retired else 'not in force yet'}; the key that held at "
+                    f"entry {index} is {cose.key_thumbprint(key).hex()[:16]}…",
+                    code="statement_invalid",
+                ) from None
+        raise

@@ -57,6 +57,8 @@ class EventKind(StrEnum):
     KEY_REVOKED = "key-revoked"
     CASE_OPENED = "case-opened"
     PARTY_ADDED = "party-added"
+    ISSUER_ADMITTED = "issuer-admitted"
+    ISSUER_RETIRED = "issuer-retired"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from certs.certificate import Issuer
 from notary import accounts as accounts_room
 from notary.accounts import Accounts
+from notary.admitting import Admitting
 from notary.authority import EmbeddedAuthority, create_chain
 from notary.batch import BatchIntake
 from notary.chronicle import Chronicle
@@ -38,12 +39,14 @@ from notary.house import (
 )
 from notary.intake import Intake, Limits
 from notary.issue import SOFTWARE, Issue
+from notary.issuers import Issuers
 from notary.keyring import Keyring, head_signer
 from notary.keys import HouseKeys, create_keys, load_key, write_key
 from notary.ledger import Ledger, create_log
 from notary.model import Role, check_label, uuid7
 from notary.people import People
 from notary.register import Register
+from notary.registering import Registering
 from notary.rotate import Rotating
 from notary.sequencer import Sequencer
 from notary.settings import Settings
@@ -214,6 +217,21 @@ class Office:
             folder=settings.home,
             max_rows=settings.max_batch_rows,
         )
+        self.issuers = Issuers(self.database)
+        self.admitting = Admitting(
+            issuers=self.issuers,
+            sequencer=self.sequencer,
+            chronicle=self.chronicle,
+            randomness=self.randomness,
+            origin=self.house.origin,
+            own_keys=self._own_keys,
+        )
+        self.registering = Registering(
+            issuers=self.issuers,
+            ledger=self.ledger,
+            sequencer=self.sequencer,
+            clock=self.clock,
+        )
         self.issue = Issue(
             database=self.database,
             ledger=self.ledger,
@@ -333,6 +351,10 @@ class Office:
             last_gen_time=self.stamps.last_gen_time,
         )
         return EmbeddedTransport(authority, name=f"{self.house.name} (self-operated)")
+
+    def _own_keys(self) -> tuple[bytes, ...]:
+        every = self.keyring.history().all()
+        return (*(key.public_key for key in every.log), *every.statement, *every.certificate)
 
     def _timestamp_roots(self) -> tuple[bytes, ...]:
         roots = dict.fromkeys(root for each in self.authorities for root in each.roots)

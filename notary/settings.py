@@ -92,6 +92,7 @@ class Settings:
     )
     verify_per_minute: int = _knob(120, _number, "anonymous verifications per address and minute")
     sign_in_per_minute: int = _knob(20, _number, "sign-in attempts per address and minute")
+    entries_per_minute: int = _knob(600, _number, "requests to /entries per address and minute")
     orphan_hours: int = _knob(
         24, _number, "hours after which an upload that never became a deposit is swept"
     )

@@ -25,6 +25,7 @@ EVIDENCE_TYPE = "application/evidence-record+json"
 CUSTODY_TYPE = "application/custody-event+json"
 GENESIS_TYPE = "application/evidence-log+json"
 ROTATION_TYPE = "application/key-rotation+json"
+POLICY_TYPE = "application/registration-policy+json"
 
 ALG, KID, CWT_CLAIMS, PAYLOAD_HASH_ALG, PREIMAGE_TYPE = 1, 4, 15, 258, 259
 EDDSA, SHA_256 = -8, -16

@@ -24,8 +24,15 @@ from notary.errors import NotaryError
 from notary.office import found
 from notary.pack import UNAVAILABLE
 from notary.settings import Settings, describe
-from notary.statement import CUSTODY_TYPE, EVIDENCE_TYPE, GENESIS_TYPE, ROTATION_TYPE
+from notary.statement import (
+    CUSTODY_TYPE,
+    EVIDENCE_TYPE,
+    GENESIS_TYPE,
+    POLICY_TYPE,
+    ROTATION_TYPE,
+)
 from notary.verify import EXIT_STATUS
+from notary.web import scrapi
 from notary.web.problems import BY_CLASS, BY_CODE, TITLES
 from tests.test_architecture import ROWS
 
@@ -36,7 +43,11 @@ DOCS = ROOT / "docs"
 NOT_FOR_CLIENTS = {
     "ambiguous_key", "house_exists", "no_house", "receipt_malformed", "record_malformed",
     "record_mismatch", "settings", "size_mismatch", "statement_invalid", "statement_malformed",
-    "unknown_key", "policy_malformed",
+    "unknown_key", "policy_malformed", "cbor_malformed", "registration_policy_malformed",
+    # Said to outside issuers by SCRAPI's titles.
+    "algorithm_refused", "entry_not_found", "header_refused", "issuer_key_not_in_force",
+    "issuer_not_admitted", "issuer_signature_invalid", "locator_malformed", "payload_missing",
+    "signed_statement_malformed", "signed_statement_too_large",
     # Said on a page of its own, in its own words.
     "password_differs",
 }  # fmt: skip
@@ -98,6 +109,11 @@ def test_every_problem_code_is_in_api_with_its_status(code: str) -> None:
     status = int(row[1])
     assert status in {*BY_CLASS.values(), *BY_CODE.values(), 405, 429}
     assert BY_CODE.get(code, status) == status
+
+
+@pytest.mark.parametrize("title", sorted(set(scrapi.TITLES.values())))
+def test_every_title_of_scrapi_is_in_api(title: str) -> None:
+    assert f"| `{title}` | " in page("api")
 
 
 def test_api_lists_no_problem_code_that_does_not_exist() -> None:
@@ -193,7 +209,7 @@ def test_every_metric_is_in_operating(app: APIFlask) -> None:
 
 
 def test_format_names_the_types_of_statements() -> None:
-    for type_ in (EVIDENCE_TYPE, CUSTODY_TYPE, GENESIS_TYPE, ROTATION_TYPE):
+    for type_ in (EVIDENCE_TYPE, CUSTODY_TYPE, GENESIS_TYPE, ROTATION_TYPE, POLICY_TYPE):
         assert type_ in page("format")
 
 

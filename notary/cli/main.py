@@ -43,6 +43,7 @@ LOADED_WHEN_ASKED_FOR = {
     "verify": "notary.cli.verify_command",
     "monitor": "notary.cli.watch",
     "mirror": "notary.cli.watch",
+    "issuer": "notary.cli.issuer",
 }
 """Command to the module that holds it under that name. No command waits until the web server, the
 queue and the rest of what the others need are loaded."""
@@ -207,6 +208,7 @@ def check_all(*, depth: str, state: Path | None) -> None:
         click.echo(f"✗ {fault.name}: {fault.detail}")
     click.echo(
         f"{found_.entries} entries, {found_.deposits} deposits, {found_.events} events, "
+        f"{found_.statements} outside statements, {found_.policies} policies, "
         f"{found_.tokens} tokens, {found_.originals} originals read again; "
         f"{len(found_.faults)} faults"
     )

@@ -19,12 +19,14 @@ from notary.office import Office
 from notary.web import (
     api,
     batches,
+    issuers,
     log,
     openapi,
     pages,
     people,
     problems,
     scitt,
+    scrapi,
     status,
     verification,
 )
@@ -71,8 +73,8 @@ def build(office: Office) -> APIFlask:
     _errors(app)
     limiter = _limiter(app)
     for blueprint in (
-        api.bp, batches.bp, people.bp, verification.bp, log.bp, scitt.bp, status.bp,
-        pages.bp,
+        api.bp, batches.bp, people.bp, verification.bp, log.bp, scitt.bp, scrapi.bp, issuers.bp,
+        status.bp, pages.bp,
     ):  # fmt: skip
         app.register_blueprint(blueprint)
     _limits(app, limiter, office)
@@ -92,7 +94,10 @@ def _limiter(app: APIFlask) -> Limiter:
 def _limits(app: APIFlask, limiter: Limiter, office: Office) -> None:
     verifying = f"{office.settings.verify_per_minute}/minute"
     signing_in = f"{office.settings.sign_in_per_minute}/minute"
+    registering = f"{office.settings.entries_per_minute}/minute"
     for endpoint, limit in (
+        ("scrapi.post_entry", registering),
+        ("scrapi.show_entry", registering),
         ("verification.post_verify", verifying),
         ("pages.verify_form", verifying),
         ("pages.sign_in", signing_in),
@@ -120,6 +125,10 @@ def _before_and_after(app: APIFlask, office: Office) -> None:
         for name, value in always:
             if name.lower() not in there:
                 headers.add(name, value)
+        if "retry_after" in g:
+            headers.pop("Retry-After", None)
+            if g.retry_after is not None:
+                headers["Retry-After"] = str(g.retry_after)
         LOG.info(
             "request",
             request_id=g.request_id,
@@ -172,6 +181,8 @@ def _errors(app: APIFlask) -> None:
 
 
 def _show(problem: problems.Problem) -> Response:
+    if scrapi.speaks_here():
+        return scrapi.respond(problem)
     if pages.wants_page():
         return pages.problem_page(problem)
     return problems.respond(problem)

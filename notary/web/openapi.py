@@ -314,6 +314,38 @@ SCHEMAS: dict[str, dict[str, Any]] = {
         "required": ["certificate"],
         "additionalProperties": False,
     },
+    "RegistrationPolicy": _object(
+        {
+            "serial": {**INDEX, "minimum": 1},
+            "leaf_index": INDEX,
+            "sha256": HEX64,
+            "created_at": TIME,
+            "document": {"type": "string", "format": "uri-reference"},
+        }
+    ),
+    "NewIssuerKey": _object(
+        {
+            "iss": {"type": "string", "format": "uri", "maxLength": 1000},
+            "key": {"type": "string", "description": "PEM, or a COSE_Key in base64"},
+            "kid": {"type": "string", "description": "base64url; the thumbprint if left out"},
+            "from": TIME,
+            "until": TIME,
+        },
+        optional=("kid", "from", "until"),
+    ),
+    "IssuerKey": _object(
+        {
+            "iss": TEXT,
+            "kid": TEXT,
+            "alg": {"type": "integer"},
+            "key": {"type": "string", "description": "the COSE_Key in base64url"},
+            "from": TIME,
+            "until": nullable(TIME),
+            "thumbprint": HEX64,
+            "algorithm": TEXT,
+            "in_force": {"type": "boolean"},
+        }
+    ),
     "LogHealth": _object(
         {
             "status": TEXT,

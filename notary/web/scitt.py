@@ -23,6 +23,7 @@ from notary.tlog.note import ED25519
 from notary.web import auth
 from notary.web.auth import office
 from notary.web.openapi import BYTES, TEXT, UUID, answer, describe
+from notary.web.scrapi import PROBLEM
 
 bp = APIBlueprint("scitt", __name__, enable_openapi=False)
 
@@ -88,7 +89,10 @@ def transparent_statement(deposit_id: str) -> Response:
 @describe(
     "The keys of receipts and statements as a COSE key set",
     public=True,
-    answers={200: answer("the keys", BYTES, media="application/cbor")},
+    answers={
+        200: answer("the keys", BYTES, media="application/cbor"),
+        **dict.fromkeys((500, 503), PROBLEM),
+    },
 )
 def keys() -> Response:
     return _cbor(key_set(_public_keys()), "application/cbor")
@@ -98,8 +102,10 @@ def keys() -> Response:
 @describe(
     "One key, by its thumbprint in base64url",
     public=True,
-    problems=(404,),
-    answers={200: answer("the key", BYTES, media="application/cbor")},
+    answers={
+        200: answer("the key", BYTES, media="application/cbor"),
+        **dict.fromkeys((404, 500, 503), PROBLEM),
+    },
     path={"kid": TEXT},
 )
 def key(kid: str) -> Response:

@@ -30,6 +30,9 @@ LATE_S = 60
 """An entry that waits longer than this for a timestamp makes the house not ready to boast."""
 
 REQUESTS = Counter("evidence_requests", "Requests answered", ["route", "method", "status"])
+REFUSED = Counter(
+    "evidence_statements_refused", "Signed statements refused at the door", ["reason"]
+)
 SECONDS = Histogram("evidence_request_seconds", "Time to answer, in seconds", ["route"])
 
 
@@ -133,6 +136,7 @@ class HouseCollector(Collector):
         house = self._house
         head = house.ledger.head()
         waiting, _ = house.stamps.waiting()
+        registered, statements_waiting = house.issuers.counts()
         for name, text, value in (
             ("evidence_tree_size", "Entries in the ledger", head.size),
             (
@@ -146,6 +150,12 @@ class HouseCollector(Collector):
                 timestamp_age_s(house),
             ),
             ("evidence_documents_waiting", "Originals waiting for their own token", waiting),
+            ("evidence_statements", "Statements of outside issuers registered", registered),
+            (
+                "evidence_statements_waiting",
+                "Statements of outside issuers waiting to be registered",
+                statements_waiting,
+            ),
         ):
             yield GaugeMetricFamily(name, text, value=float(value))
         failures = GaugeMetricFamily(
@@ -178,6 +188,7 @@ def metrics() -> Response:
     else:
         registry.register(REQUESTS)
         registry.register(SECONDS)
+        registry.register(REFUSED)
         registry.register(IN_FLIGHT)
     registry.register(HouseCollector(office()))
     return Response(generate_latest(registry), content_type="text/plain; version=0.0.4")

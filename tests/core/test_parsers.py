@@ -33,13 +33,18 @@ from certs.certificate import parse_certificate
 from certs.container import read_container
 from certs.errors import CertificateMalformed, UnsupportedFormat
 from notary import declaration
+from notary.admission import AdmittedKey, admitted, parse_kid, parse_policy_document
 from notary.certpath import read_certificate
 from notary.clock import parse_rfc3339
 from notary.digest import parse_digest_field, parse_digests
-from notary.errors import BadTimestamp, MalformedInput
+from notary.errors import BadRotation, BadTimestamp, MalformedInput, Rejected
+from notary.issuer_key import parse_issuer_key
+from notary.keyhistory import encode_rotations, parse_rotations
 from notary.provenance import parse_provenance
 from notary.receipt import parse_receipt, sign_inclusion
 from notary.record import EVIDENCE, build_record, parse_disclosure, parse_record
+from notary.rotation import parse_genesis_keys, parse_rotation
+from notary.signed_statement import parse_signed_statement
 from notary.statement import EVIDENCE_TYPE, StatementSigner, parse_statement
 from notary.tlog.checkpoint import (
     Checkpoint,
@@ -60,8 +65,11 @@ from notary.tlog.proof import TlogProof, parse_proof
 from notary.tlog.tile import encode_bundle, parse_bundle, parse_tile_path
 from notary.trust import parse_trust
 from notary.tsp import parse_response, parse_token
+from notary.web.issuers import parse_thumbprint
 from notary.web.people import parse_role
+from tests.harness.issuer import OutsideIssuer
 from tests.harness.judging import ROOT, draft
+from tests.harness.rotating import Chain
 
 CERTIFICATE = Path(__file__).parents[1] / "vectors" / "certificates" / "match"
 
@@ -84,6 +92,21 @@ RECEIPT = sign_inclusion(
     KEY, issuer="x", subject="y", size=3, index=1, path=(bytes(32), bytes(32)), root=bytes(32)
 )
 VKEY = LOG.verifier.encode()
+ISSUERS = tuple(OutsideIssuer.new("https://vendor.example", alg) for alg in ("ES256", "EdDSA"))
+ADMITTED = admitted(
+    None,
+    AdmittedKey(
+        iss="https://vendor.example",
+        kid=b"key-1",
+        key=parse_issuer_key(ISSUERS[0].pem),
+        start=datetime(2026, 11, 24, tzinfo=UTC),
+        end=None,
+    ),
+    origin="log.example/court",
+    at=datetime(2026, 11, 24, tzinfo=UTC),
+)
+CHAIN = Chain()
+CHAIN.rotate(5)
 POLICY = f"log {VKEY}\n# one\nwitness w {ML_DSA.verifier.encode()}\ngroup g 1 w\nquorum g\n"
 PROVENANCE = {"source": "a scanner", "captured_at": "2026-11-24T14:03:00Z", "steps": ["a", "b"]}
 
@@ -117,6 +140,8 @@ PARSERS: dict[str, Parser] = {
         error=(CertificateMalformed, UnsupportedFormat),
         samples=(_file("certificate.json"),),
     ),
+    "notary.admission.parse_kid": malformed(parse_kid, "a2V5LTE"),
+    "notary.admission.parse_policy_document": malformed(parse_policy_document, ADMITTED.encode()),
     "notary.clock.parse_rfc3339": Parser(
         parse=parse_rfc3339, error=ValueError, samples=("2026-11-24T14:03:05.123456Z",)
     ),
@@ -141,12 +166,29 @@ PARSERS: dict[str, Parser] = {
         parse_digest_field, f"sha-256=:{'A' * 43}=:, sha-512=:{'A' * 86}==:, md5=:AAAA:"
     ),
     "notary.digest.parse_digests": malformed(parse_digests, {"sha-256": "0" * 64, "sm3": "f" * 64}),
+    "notary.issuer_key.parse_issuer_key": malformed(
+        parse_issuer_key, *(each.pem for each in ISSUERS), ADMITTED.keys[0].key.cose_key
+    ),
+    "notary.keyhistory.parse_rotations": Parser(
+        parse=parse_rotations, error=BadRotation, samples=(encode_rotations(CHAIN.registered),)
+    ),
     "notary.provenance.parse_provenance": malformed(
         parse_provenance, json.dumps(PROVENANCE), json.dumps(PROVENANCE).encode()
     ),
     "notary.receipt.parse_receipt": malformed(parse_receipt, RECEIPT),
     "notary.record.parse_disclosure": malformed(parse_disclosure, *RECORD.disclosures),
     "notary.record.parse_record": malformed(parse_record, RECORD.text),
+    "notary.rotation.parse_genesis_keys": Parser(
+        parse=parse_genesis_keys, error=BadRotation, samples=(CHAIN.genesis,)
+    ),
+    "notary.rotation.parse_rotation": Parser(
+        parse=parse_rotation, error=BadRotation, samples=(CHAIN.registered[0].document,)
+    ),
+    "notary.signed_statement.parse_signed_statement": Parser(
+        parse=parse_signed_statement,
+        error=Rejected,
+        samples=tuple(each.statement(b"it is so") for each in ISSUERS),
+    ),
     "notary.statement.parse_statement": malformed(parse_statement, STATEMENT),
     "notary.tlog.checkpoint.parse_checkpoint_text": malformed(parse_checkpoint_text, TEXT),
     "notary.tlog.checkpoint.parse_decimal": malformed(parse_decimal, "0", str(2**63 - 1)),
@@ -171,6 +213,7 @@ PARSERS: dict[str, Parser] = {
         samples=(draft().response(), _file("checkpoint.tsr")),
     ),
     "notary.tsp.parse_token": malformed(parse_token, draft().token()),
+    "notary.web.issuers.parse_thumbprint": malformed(parse_thumbprint, "0a" * 32),
     "notary.web.people.parse_role": malformed(parse_role, "clerk"),
 }  # fmt: skip
 

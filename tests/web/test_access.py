@@ -16,6 +16,7 @@ import pytest
 from notary.accounts import Account
 from notary.model import Role
 from notary.web.auth import COOKIE, CSRF_HEADER
+from tests.harness.issuer import OutsideIssuer
 from tests.harness.people import Staff
 from tests.harness.server import Client, Service
 
@@ -60,6 +61,11 @@ TABLE = {
     "GET /v1/accounts/{account_id}/keys": MANAGER,
     "DELETE /v1/accounts/{account_id}/keys/{key_id}": "204 403 403 403 403      403    403  401",
     "GET /v1/events": "                       200   403   200    403   403      403    403  401",
+    "POST /v1/issuers": "                     201   403   403    403   403      403    403  401",
+    "GET /v1/issuers": MANAGER,
+    "DELETE /v1/issuers/{thumbprint}": "      404   403   403    403   403      403    403  401",
+    "POST /entries": "                        400   400   400    400   400      400    400  400",
+    "GET /entries/{entry_id}": "              404   404   404    404   404      404    404  404",
     "GET /v1/limits": PUBLIC,
     "POST /v1/verify": PUBLIC,
     "GET /v1/trust.toml": PUBLIC,
@@ -72,6 +78,8 @@ TABLE = {
     "GET /log/keys": PUBLIC,
     "GET /log/health": PUBLIC,
     "GET /log/policy": "404 404 404 404 404 404 404 404",
+    "GET /log/registration-policies": PUBLIC,
+    "GET /log/registration-policies/{serial}": PUBLIC,
     "GET /.well-known/scitt-keys": PUBLIC,
     "GET /.well-known/scitt-keys/{kid}": "404 404 404 404 404 404 404 404",
     "GET /healthz": PUBLIC,
@@ -109,6 +117,8 @@ class Stage:
             return {"data": uuid.uuid4().bytes}
         if door == "POST /v1/batches":
             return {"data": b'{"end": 0}\n', "headers": {"Content-Type": "application/x-ndjson"}}
+        if door == "POST /entries":
+            return {"data": b"no statement", "headers": {"Content-Type": "application/cose"}}
         name = str(uuid.uuid4())
         bodies: dict[str, Any] = {
             "POST /v1/cases": {"court": "C", "number": name, "title": "A v. B"},
@@ -119,6 +129,10 @@ class Stage:
             "PATCH /v1/accounts/{account_id}": {"role": "clerk"},
             "POST /v1/accounts/{account_id}/keys": {"label": "k"},
             "POST /v1/verify": {"certificate": "none"},
+            "POST /v1/issuers": {
+                "iss": f"urn:uuid:{name}",
+                "key": OutsideIssuer.new("urn:x:1").pem.decode(),
+            },
         }
         if door in bodies:
             return {"json": bodies[door]}
@@ -154,6 +168,8 @@ def stage(service: Service, staff: Staff) -> Stage:
     ).json()
     empty = {"Content-Type": "application/x-ndjson"}
     batch = depositor.post("/v1/batches", data=b"", headers=empty)
+    issuer = {"iss": f"urn:uuid:{uuid.uuid4()}", "key": OutsideIssuer.new("urn:x:1").pem.decode()}
+    assert clients["administrator"].post("/v1/issuers", json=issuer).status_code == 201
     service.wait_for(lambda: depositor.get(deposit["links"]["timestamp"]).ok)
     return Stage(
         staff=staff,
@@ -166,6 +182,9 @@ def stage(service: Service, staff: Staff) -> Stage:
             "account_id": (fill := staff.account(Role.CLERK)).id,
             "path": "0/000.p/1",
             "kid": "x",
+            "serial": "1",
+            "entry_id": "0" * 64,
+            "thumbprint": "0" * 64,
         },
         fill=fill,
     )
