@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from notary.errors import NotaryError
 from notary.findings import CHUNK, Depth, Findings, Progress
+from notary.fsck_journal import check_journal
 from notary.fsck_records import check_records, check_strays, check_tokens
 from notary.ledger import ENTRY, TILE, read_head
 from notary.stamps import STAMPED
@@ -47,6 +48,8 @@ def fsck(
     check_tokens(database, trust, findings)
     if depth is not Depth.LEDGER:
         check_records(database, objects, trust, findings, depth, start, progress)
+    if depth is not Depth.LEDGER and start == 0:
+        check_journal(database, objects, trust.statement_keys[0], findings)
     if depth is Depth.ORIGINALS and start == 0:
         check_strays(database, objects, strays_before, findings)
     return findings

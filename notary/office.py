@@ -32,11 +32,13 @@ from notary.house import (
     insert_house,
     open_checkpoint,
     publish,
+    read_genesis,
     read_house,
     write_genesis,
 )
 from notary.intake import Intake, Limits
 from notary.issue import SOFTWARE, Issue
+from notary.journal import Journal, insert_journal
 from notary.keys import HouseKeys, create_keys, load_key, load_keys, write_key
 from notary.ledger import Ledger, SignHead, create_log
 from notary.model import Role, check_label, uuid7
@@ -78,6 +80,21 @@ def head_signer(origin: str, keys: HouseKeys) -> tuple[SignHead, tuple[NoteSigne
     return sign, (ed25519, MLDSA44Signer(origin, keys.log_pq, lambda: 0))
 
 
+def check_keys(genesis: str, keys: HouseKeys, home: Path) -> None:
+    """Raises Corrupt unless the genesis document registered all of them."""
+    _, signers = head_signer(read_genesis(genesis).origin, keys)
+    for key in (
+        *(signer.verifier.encode() for signer in signers),
+        _b64(keys.statement.public_key().public_bytes_raw()),
+        _b64(keys.certificate.public_key().public_bytes_raw()),
+    ):
+        if f'"{key}"' not in genesis:
+            raise Corrupt(
+                f"key {key[:60]}… in {home / 'keys'} is not one that the log's genesis registered",
+                name="keys",
+            )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Founded:
     """`link_secret` signs the first administrator in, once."""
@@ -117,7 +134,7 @@ def found(
         for der in (certificate, root)
     )
     write_file(str(settings.home / TSA_CHAIN), chain, mode=0o644)
-    _open_objects(settings).prepare()
+    open_objects(settings).prepare()
     sign, signers = head_signer(origin, keys)
     statements = StatementSigner(origin, keys.statement)
     now = clock.now()
@@ -140,11 +157,12 @@ def found(
         database.create_tables(connection)
         create_log(connection, entry, now, sign)
         insert_house(connection, genesis)
+        insert_journal(connection, genesis)
         accounts_room.insert_account(
             connection, id_=account_id, name=ADMINISTRATOR, role=Role.ADMINISTRATOR, at=now
         )
         accounts_room.insert_link(connection, account_id=account_id, secret=link_secret, at=now)
-    publish(settings.home, Ledger(database))
+    publish(settings.home, Ledger(database).head().checkpoint)
     database.close()
     return Founded(origin=origin, link_secret=link_secret)
 
@@ -171,8 +189,15 @@ class Office:
         self.keys = load_keys(settings.home / "keys")
         self.ledger = Ledger(self.database)
         sign, self.signers = head_signer(self.house.origin, self.keys)
-        self._check_keys()
-        self.objects = _open_objects(settings)
+        check_keys(self.house.genesis, self.keys, settings.home)
+        self.objects = open_objects(settings)
+        self.journal = Journal(
+            database=self.database,
+            objects=open_objects(settings, locked=False),
+            origin=self.house.origin,
+            sign=self.keys.statement.sign,
+            clock=self.clock,
+        )
         self.register = Register(self.database)
         self.accounts = Accounts(self.database)
         self.stamps = Stamps(self.database)
@@ -259,26 +284,14 @@ class Office:
                 name="tree_head",
             )
 
-    def publish(self) -> None:
-        publish(self.settings.home, self.ledger)
+    def publish(self, checkpoint: bytes | None = None) -> None:
+        """Shows outside the newest checkpoint, or this one of ours."""
+        publish(self.settings.home, checkpoint or self.ledger.head().checkpoint)
 
     def close(self) -> None:
         self.database.close()
 
     # --- parts -----------------------------------------------------------------------------
-
-    def _check_keys(self) -> None:
-        for key in (
-            *(signer.verifier.encode() for signer in self.signers),
-            _b64(self.keys.statement.public_key().public_bytes_raw()),
-            _b64(self.keys.certificate.public_key().public_bytes_raw()),
-        ):
-            if f'"{key}"' not in self.house.genesis:
-                raise Corrupt(
-                    f"key {key[:60]}… in {self.settings.home / 'keys'} is not one that the "
-                    "log's genesis registered",
-                    name="keys",
-                )
 
     def _authorities(self) -> tuple[TimestampAuthority, ...]:
         settings = self.settings
@@ -344,9 +357,10 @@ class Office:
         )
 
 
-def _open_objects(settings: Settings) -> ObjectStore:
+def open_objects(settings: Settings, *, locked: bool = True) -> ObjectStore:
+    """Raises MalformedInput (`settings`)."""
     try:
-        return open_store(settings.objects_url)
+        return open_store(settings.objects_url, locked=locked)
     except StorageError as exc:
         raise MalformedInput(f"NOTARY_OBJECTS: {exc}", code="settings") from exc
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from notary.cli import verify as verify_command
+from notary.cli.restore import rebuild_database, write_journal
 from notary.cli.serve import serve_house, serve_web, serve_witness, work
 from notary.cli.watch import mirror, monitor
 from notary.clock import rfc3339
@@ -186,6 +187,7 @@ def check_all(*, depth: str, state: Path | None) -> None:
     click.echo(
         f"{found_.entries} entries, {found_.deposits} deposits, {found_.events} events, "
         f"{found_.tokens} tokens, {found_.originals} originals read again; "
+        f"{found_.segments} journal segments, {found_.journal_lag} entries not in them yet; "
         f"{len(found_.faults)} faults"
     )
     sys.exit(70 if found_.faults else 0)
@@ -233,6 +235,8 @@ def witness(home: Path, name: str, logs: tuple[str, ...], host: str, port: int) 
 
 cli.add_command(monitor)
 cli.add_command(mirror)
+cli.add_command(write_journal)
+cli.add_command(rebuild_database)
 
 
 def main() -> None:

@@ -273,7 +273,8 @@ def check_at_the_end(service: Service, client: Client, everything: list[Acknowle
     )
     with sqlite3.connect(service.home / "notary.db") as rows:
         stored = {str(id_) for (id_,) in rows.execute("SELECT id FROM deposit WHERE stored")}
-    assert {path.name for path in (service.home / "objects").rglob("*") if path.is_file()} == stored
+    originals = (service.home / "objects/originals").rglob("*")
+    assert {path.name for path in originals if path.is_file()} == stored
     newest = max(everything, key=lambda each: each.index)
     service.wait_for(
         lambda: client.get(f"/v1/deposits/{newest.id}").json()["times"]["timestamped_at"]

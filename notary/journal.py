@@ -1,0 +1,398 @@
+"""The journal: what only the database knows, put beside the originals, segment by segment.
+
+A segment is made in three steps, and each may be the last before a crash:
+
+ 1. One snapshot is read: the entries since the last segment, the rows that changed. No lock.
+ 2. One transaction keeps the segment's bytes in the `journal` row, counts it, and takes away the
+    notes of the changes that it holds. Two workers that drafted the same number meet here; the
+    second drops its draft.
+ 3. The bytes are put under the segment's key, which nobody can write twice, and then let go of.
+
+A crash before 2 leaves nothing; after it the same bytes are put again, or found there. Bytes that
+differ under the same key are somebody else's: both are named, and nothing more is written.
+Owns the table of its place.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from notary.clock import Clock, parse_rfc3339, rfc3339
+from notary.errors import Corrupt
+from notary.journal_segment import Block, SegmentHead, encode_segment
+from notary.journal_tables import CHANGE, Key, Way, key_of, read_key, rows_by_key, tables
+from notary.ledger import TreeHead, read_head
+from storage.database import METADATA, Database
+from storage.errors import ObjectExists
+from storage.objects import ObjectStore
+
+PREFIX: Final = "journal/"
+ENTRIES, CHUNK = 4_096, 256
+"""Entries in a segment at most, and how many are read at a time."""
+CHANGES, SLICE = 8_192, 256
+BYTES = 8 << 20
+"""A segment ends with the chunk or slice that brings it past this size, uncompressed."""
+
+JOURNAL = sa.Table(
+    "journal",
+    METADATA,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("number", sa.BigInteger, nullable=False),
+    sa.Column("digest", sa.LargeBinary, nullable=False),
+    sa.Column("entries", sa.BigInteger, nullable=False),
+    sa.Column("kept", sa.BigInteger, nullable=False),
+    sa.Column("signed_at", sa.String(27), nullable=False),
+    sa.Column("staged", sa.LargeBinary),
+)
+_ONLY = 1
+_KEY = re.compile(r"journal/([0-9]{6})/([0-9]{9})")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """How far the journal has come: `number` segments, of which the newest has this digest (the
+    genesis document's while there is none), with `entries` entries. Of those, `kept` are durable
+    in storage; the others are in `staged`, the newest segment's bytes, not put yet. `signed_at`
+    is the time of the newest signed head that it has, empty for none."""
+
+    number: int
+    digest: bytes
+    entries: int
+    kept: int
+    signed_at: str
+    staged: bytes | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """`segments` were written now; `covered` is the newest checkpoint whose state the journal
+    has whole, None where another worker is writing it."""
+
+    segments: int
+    covered: bytes | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lag:
+    """Entries that are not durable in the journal yet, and since when the oldest of them is not."""
+
+    entries: int
+    since: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Draft:
+    place: Place
+    """After it."""
+    segment: bytes
+    changes: tuple[int, ...]
+    head: TreeHead | None
+    """The head that the journal then covers, None where more must be written first."""
+    ends: bool
+    """Nothing more was there to be written."""
+
+
+def segment_key(number: int) -> str:
+    """Where a segment is kept: a thousand in a folder."""
+    return f"{PREFIX}{number // 1000:06d}/{number:09d}"
+
+
+def segment_number(key: str) -> int | None:
+    """The inverse; None for what is no segment's key."""
+    match = _KEY.fullmatch(key)
+    if match is None or segment_key(int(match[2])) != key:
+        return None
+    return int(match[2])
+
+
+def insert_journal(connection: sa.Connection, genesis: str) -> None:
+    """The empty journal of a new house, for the transaction that founds it."""
+    connection.execute(
+        sa.insert(JOURNAL).values(
+            id=_ONLY,
+            number=0,
+            digest=hashlib.sha256(genesis.encode("utf-8")).digest(),
+            entries=0,
+            kept=0,
+            signed_at="",
+        )
+    )
+
+
+def read_place(connection: sa.Connection) -> Place:
+    row = connection.execute(sa.select(JOURNAL).where(JOURNAL.c.id == _ONLY)).one()
+    return Place(
+        number=row.number,
+        digest=row.digest,
+        entries=row.entries,
+        kept=row.kept,
+        signed_at=row.signed_at,
+        staged=row.staged,
+    )
+
+
+def set_place(connection: sa.Connection, place: Place) -> None:
+    """For `notary rebuild` alone: the journal goes on behind what was read from it."""
+    connection.execute(
+        sa.update(JOURNAL)
+        .where(JOURNAL.c.id == _ONLY)
+        .values(
+            number=place.number,
+            digest=place.digest,
+            entries=place.entries,
+            kept=place.kept,
+            signed_at=place.signed_at,
+            staged=place.staged,
+        )
+    )
+
+
+class Journal:
+    """One for each process; several processes and nodes may write at once."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        objects: ObjectStore,
+        origin: str,
+        sign: Callable[[bytes], bytes],
+        clock: Clock,
+    ) -> None:
+        """`objects` must put no lock on what it keeps: a segment holds salts and names, which
+        must be removable when a deposit is disposed of."""
+        self._database = database
+        self._objects = objects
+        self._origin = origin
+        self._sign = sign
+        self._clock = clock
+        self._turn = threading.Lock()
+
+    def run(self) -> Written:
+        """Writes what is new; what comes in meanwhile is for the next time.
+
+        Raises Corrupt (both digests named) where something else lies under a segment's key, and
+        what the store raises; nothing is lost then, and the next run goes on.
+        """
+        with self._turn:
+            segments = self._put_staged()
+            while True:
+                with self._database.reading() as connection:
+                    if not _is_due(connection):
+                        covered = read_head(connection).checkpoint
+                        return Written(segments=segments, covered=covered)
+                    draft = self._draft(connection)
+                if draft is None or not self._stage(draft):
+                    return Written(segments=segments, covered=None)
+                segments += self._put_staged()
+                if draft.ends:
+                    assert draft.head is not None
+                    return Written(segments=segments, covered=draft.head.checkpoint)
+
+    def is_due(self) -> bool:
+        """There is something that the journal has not."""
+        with self._database.reading() as connection:
+            return _is_due(connection)
+
+    def lag(self) -> Lag:
+        with self._database.reading() as connection:
+            size = read_head(connection).size
+            kept = connection.execute(sa.select(JOURNAL.c.kept)).scalar_one()
+            if kept >= size:
+                return Lag(entries=0, since=None)
+            since = _entered_at(connection, kept) or read_head(connection).signed_at
+        return Lag(entries=size - kept, since=since)
+
+    # --- 1: one snapshot ------------------------------------------------------------------
+
+    def _draft(self, connection: sa.Connection) -> _Draft | None:
+        """None where another worker has a segment on its way."""
+        place, head = read_place(connection), read_head(connection)
+        if place.staged is not None:
+            return None
+        changes = connection.execute(
+            sa.select(CHANGE).order_by(CHANGE.c.id).limit(CHANGES + 1)
+        ).all()
+        signed_at = rfc3339(head.signed_at)
+        end, blocks = _entered(connection, place.entries, head.size)
+        reaches = end == head.size
+        taken: list[int] = []
+        if reaches:
+            # Only now, so that a journal that ends here holds no row about an entry it has not.
+            taken, changed = _changed(connection, changes[:CHANGES], sum(map(_weight, blocks)))
+            blocks += changed
+        segment = encode_segment(
+            origin=self._origin,
+            number=place.number,
+            previous=place.digest,
+            first=place.entries,
+            end=end,
+            head=SegmentHead(
+                size=head.size, root=head.root, checkpoint=head.checkpoint, signed_at=signed_at
+            )
+            if reaches
+            else None,
+            at=rfc3339(self._clock.now()),
+            blocks=blocks,
+            sign=self._sign,
+        )
+        return _Draft(
+            place=Place(
+                number=place.number + 1,
+                digest=hashlib.sha256(segment).digest(),
+                entries=end,
+                kept=place.kept,
+                signed_at=signed_at if reaches else place.signed_at,
+                staged=segment,
+            ),
+            segment=segment,
+            changes=tuple(taken),
+            head=head if reaches else None,
+            ends=reaches and len(taken) == len(changes),
+        )
+
+    # --- 2: one transaction ---------------------------------------------------------------
+
+    def _stage(self, draft: _Draft) -> bool:
+        """False where another worker has staged this number."""
+        place = draft.place
+        with self._database.writing() as connection:
+            staged = connection.execute(
+                sa.update(JOURNAL)
+                .where(JOURNAL.c.number == place.number - 1, JOURNAL.c.staged.is_(None))
+                .values(
+                    number=place.number,
+                    digest=place.digest,
+                    entries=place.entries,
+                    signed_at=place.signed_at,
+                    staged=place.staged,
+                )
+            )
+            if staged.rowcount != 1:
+                return False
+            for at in range(0, len(draft.changes), SLICE):
+                connection.execute(
+                    sa.delete(CHANGE).where(CHANGE.c.id.in_(draft.changes[at : at + SLICE]))
+                )
+        return True
+
+    # --- 3: storage -----------------------------------------------------------------------
+
+    def _put_staged(self) -> int:
+        with self._database.reading() as connection:
+            place = read_place(connection)
+        if place.staged is None:
+            return 0
+        key = segment_key(place.number - 1)
+        try:
+            with self._objects.begin(key) as incoming:
+                incoming.write(place.staged)
+                incoming.commit()
+        except ObjectExists:
+            there = hashlib.sha256(b"".join(self._objects.open(key))).digest()
+            if there != place.digest:
+                raise Corrupt(
+                    f"journal segment {place.number - 1} is to have sha-256 "
+                    f"{place.digest.hex()}, but storage has {there.hex()} under {key}: another "
+                    "house writes there, or a copy of this one",
+                    name=f"journal segment {place.number - 1}",
+                ) from None
+        with self._database.writing() as connection:
+            connection.execute(
+                sa.update(JOURNAL)
+                .where(JOURNAL.c.number == place.number)
+                .values(staged=None, kept=place.entries)
+            )
+        return 1
+
+
+def _is_due(connection: sa.Connection) -> bool:
+    place, head = read_place(connection), read_head(connection)
+    return (
+        place.staged is not None
+        or place.entries != head.size
+        or place.signed_at != rfc3339(head.signed_at)
+        or connection.execute(sa.select(CHANGE.c.id).limit(1)).first() is not None
+    )
+
+
+def _entered(connection: sa.Connection, first: int, size: int) -> tuple[int, list[Block]]:
+    """(end, blocks): the rows of the entries from `first` up to `end`."""
+    found: dict[sa.Table, list[Sequence[Any]]] = {table: [] for table in tables(Way.LEDGER)}
+    end, weight = first, 0
+    while end < min(size, first + ENTRIES) and weight < BYTES:
+        start, end = end, min(size, first + ENTRIES, end + CHUNK)
+        for table, rows in found.items():
+            more = connection.execute(
+                sa.select(table)
+                .where(table.c.idx >= start, table.c.idx < end)
+                .order_by(table.c.idx)
+            ).tuples()
+            for row in more:
+                rows.append(row)
+                weight += _weight_of(row)
+    return end, [_block(table, rows) for table, rows in found.items() if rows]
+
+
+def _changed(
+    connection: sa.Connection, changes: Sequence[Any], weight: int
+) -> tuple[list[int], list[Block]]:
+    """(ids of the notes, blocks): the rows they name as they are now, as many as have room."""
+    by_name = {table.name: table for table in tables(Way.CHANGED, Way.LEDGER)}
+    taken: list[int] = []
+    blocks: list[Block] = []
+    for part in _sliced(changes):
+        if weight >= BYTES:
+            break
+        keys: dict[str, dict[Key, None]] = {}
+        for change in part:
+            taken.append(change.id)
+            table = by_name[change.tbl]
+            keys.setdefault(change.tbl, {})[read_key(table, change.key)] = None
+        for name, table in by_name.items():
+            if name in keys:
+                rows = list(rows_by_key(connection, table, keys[name]))
+                there = {key_of(table, row) for row in rows}
+                gone = tuple(key for key in keys[name] if key not in there)
+                blocks.append(_block(table, rows, gone))
+                weight += _weight(blocks[-1])
+    return taken, blocks
+
+
+def _sliced(changes: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    for at in range(0, len(changes), SLICE):
+        yield changes[at : at + SLICE]
+
+
+def _block(table: sa.Table, rows: Sequence[Sequence[Any]], gone: tuple[Key, ...] = ()) -> Block:
+    columns = tuple(column.name for column in table.columns)
+    return Block(table=table.name, columns=columns, rows=tuple(map(tuple, rows)), gone=gone)
+
+
+def _weight(block: Block) -> int:
+    return sum(map(_weight_of, block.rows))
+
+
+def _weight_of(row: Sequence[Any]) -> int:
+    return sum(len(value) for value in row if isinstance(value, str | bytes))
+
+
+def _entered_at(connection: sa.Connection, index: int) -> datetime | None:
+    """When the entry of this index was registered, where a table with a time has it."""
+    for table in tables(Way.LEDGER):
+        for name in ("registered_at", "at"):
+            if name in table.c:
+                found = connection.execute(
+                    sa.select(table.c[name]).where(table.c.idx == index)
+                ).scalar()
+                if found is not None:
+                    return parse_rfc3339(found)
+    return None

@@ -1,0 +1,377 @@
+"""Makes a database again from object storage, from a mirror's folder where there is one.
+
+ 1. The keys are there and are those of the genesis document.
+ 2. The whole journal is read, from its end, before anything is written.
+ 3. The newest signed checkpoints that can be known (the journal's, the mirror's, the published
+    one) are all covered by entries that are there; if not, going on would be a second history.
+ 4. Segments are written into the empty database, then the mirror's entries beyond them.
+ 5. The tree must have the root of each of those checkpoints, and gets the newest one as it was
+    signed. Only then the house stands.
+
+A crash in 4 leaves a database that no house opens; the same command goes on with it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from notary.clock import Clock, SystemClock, parse_rfc3339
+from notary.errors import Corrupt, Fork, MalformedInput, Rollback
+from notary.findings import Progress
+from notary.follow import Tree, fetch_checkpoint, open_tree
+from notary.house import FORMAT, HOUSE, PUBLISHED, read_genesis
+from notary.journal_read import backwards, forwards, list_journal, read_segment
+from notary.journal_segment import Segment, SegmentHead, parse_segment
+from notary.keys import HouseKeys, load_keys
+from notary.ledger import Ledger, SignHead, TreeHead
+from notary.office import check_keys, head_signer, open_objects
+from notary.replay import append, begin, done, finish, newest_evidence, replay
+from notary.settings import Settings
+from notary.signed_head import Contradiction, Identity, SignedHead, open_checkpoint
+from notary.source import FolderSource
+from notary.tlog.tile import TILE_WIDTH
+from storage.database import Database
+from storage.objects import ObjectStore
+
+GROUP_SEGMENTS, GROUP_ROWS = 64, 16_384
+GROUP_BUNDLES = 16
+JOURNAL_HEAD = "the journal's newest checkpoint"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rebuilt:
+    """Entries from index `journalled` up to `size` came from the mirror: their records are not
+    known. `resigned` where the journal ended between two signed checkpoints, so that the head had
+    to be signed anew over the entries of the last ones. `strangers` are keys in the journal's
+    place that are no segment's."""
+
+    segments: int
+    size: int
+    root: bytes
+    checkpoint: bytes
+    journalled: int
+    resigned: bool
+    resumed: int
+    strangers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Survey:
+    """The journal, read whole and found sound."""
+
+    origin: str
+    genesis: str
+    segments: int
+    digest: bytes
+    end: int
+    head: SegmentHead | None
+    strangers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Known:
+    """A checkpoint of ours that cannot be unsaid. `label` says where it was found."""
+
+    label: str
+    head: TreeHead
+
+
+def rebuild(
+    settings: Settings,
+    *,
+    mirror: Path | None,
+    clock: Clock | None = None,
+    progress: Progress = lambda what, done, of: None,
+) -> Rebuilt:
+    """Into the empty database of these settings; or goes on where a rebuild was killed.
+
+    Raises MalformedInput (`house_exists`) for a database with tables, (`no_journal`) where there
+    is none; Corrupt naming what is damaged, of the keys too; Rollback where something newer was
+    signed than can be made again; Fork where the parts are of two histories; what storage raises.
+    """
+    clock = clock or SystemClock()
+    keys = load_keys(settings.home / "keys")
+    objects = open_objects(settings)
+    survey = _survey(objects, settings, keys, progress)
+    sign, signers = head_signer(survey.origin, keys)
+    verifiers = tuple(signer.verifier for signer in signers)
+    identity = Identity(origin=survey.origin, keys=verifiers)
+    tree = None if mirror is None else _open_mirror(mirror, identity)
+    known = _known(survey, settings, identity, tree)
+    _require_covered(known, survey, tree)
+    database = Database(settings.database_url)
+    try:
+        begin(database, survey.genesis, clock.now())
+        resumed = done(database).segments
+        _replay(database, objects, survey, clock, progress)
+        if tree is not None:
+            _append_mirror(database, tree, clock, progress)
+        head, resigned = _settle(database, known, sign, clock)
+        finish(
+            database,
+            genesis=survey.genesis,
+            head=head,
+            signed_at="" if survey.head is None else survey.head.signed_at,
+        )
+    finally:
+        database.close()
+    return Rebuilt(
+        segments=survey.segments,
+        size=head.size,
+        root=head.root,
+        checkpoint=head.checkpoint,
+        journalled=survey.end,
+        resigned=resigned,
+        resumed=resumed,
+        strangers=survey.strangers,
+    )
+
+
+# --- 1, 2: the keys and the journal -------------------------------------------------------------
+
+
+def _survey(
+    objects: ObjectStore, settings: Settings, keys: HouseKeys, progress: Progress
+) -> _Survey:
+    listed = list_journal(objects)
+    if not listed.end:
+        raise MalformedInput(
+            f"there is no journal in {settings.objects_url}: nothing to rebuild from",
+            code="no_journal",
+        )
+    _peek(objects, settings, keys)
+    newest: Segment | None = None
+    head: SegmentHead | None = None
+    genesis: str | None = None
+    previous = b""
+    faults: list[Corrupt] = []
+    for read in backwards(
+        objects,
+        listed.end,
+        origin=None,
+        newest=None,
+        statement_keys=[keys.statement.public_key().public_bytes_raw()],
+    ):
+        progress("reading", listed.end - read.number, listed.end)
+        if read.segment is None:
+            assert read.fault is not None
+            faults.append(read.fault)
+            continue
+        newest = newest or read.segment
+        head = head or read.segment.header.head
+        genesis = genesis or _genesis_in(read.segment)
+        previous = read.segment.header.previous
+    if faults:
+        _refuse(faults)
+    assert newest is not None
+    if genesis is None or hashlib.sha256(genesis.encode("utf-8")).digest() != previous:
+        raise Corrupt(
+            f"journal segment 0 follows {previous.hex()}, which is not the genesis document's "
+            "digest",
+            name="journal segment 0",
+        )
+    check_keys(genesis, keys, settings.home)
+    return _Survey(
+        origin=read_genesis(genesis).origin,
+        genesis=genesis,
+        segments=listed.end,
+        digest=newest.digest,
+        end=newest.header.end,
+        head=head,
+        strangers=listed.strangers,
+    )
+
+
+def _peek(objects: ObjectStore, settings: Settings, keys: HouseKeys) -> None:
+    """Another house's keys are told as such, rather than as a journal that nobody signed."""
+    try:
+        genesis = _genesis_in(parse_segment(read_segment(objects, 0)))
+    except (Corrupt, MalformedInput):
+        return  # named when the journal is read as a whole
+    if genesis is not None:
+        check_keys(genesis, keys, settings.home)
+
+
+def _genesis_in(segment: Segment) -> str | None:
+    for block in segment.blocks:
+        if block.table == HOUSE.name and block.rows:
+            row: dict[str, Any] = dict(zip(block.columns, block.rows[-1], strict=True))
+            if row["format"] != FORMAT:
+                raise Corrupt(
+                    f"the journal is of a house of format {row['format']}, this software knows "
+                    f"format {FORMAT}",
+                    name="house",
+                )
+            return str(row["genesis"])
+    return None
+
+
+def _refuse(faults: Sequence[Corrupt]) -> None:
+    first = faults[-1]  # they were found from the end
+    others = ", ".join(fault.name for fault in faults[-2:-20:-1])
+    more = f"; also damaged: {others}" if others else ""
+    raise Corrupt(f"{first}{more}", name=first.name)
+
+
+# --- 3: what was signed -------------------------------------------------------------------------
+
+
+def _open_mirror(folder: Path, identity: Identity) -> Tree:
+    if not folder.is_dir():
+        raise MalformedInput(f"--mirror {folder}: no such folder", code="settings")
+    source = FolderSource(folder)
+    return open_tree(source, fetch_checkpoint(source, identity))
+
+
+def _known(
+    survey: _Survey, settings: Settings, identity: Identity, tree: Tree | None
+) -> tuple[_Known, ...]:
+    found: list[_Known] = []
+    if survey.head is not None:
+        said = _opened(survey.head.checkpoint, identity, JOURNAL_HEAD)
+        if (said.size, said.root) != (survey.head.size, survey.head.root):
+            raise Corrupt(
+                f"{JOURNAL_HEAD} signs {said.root.hex()} at {said.size}, its segment says "
+                f"{survey.head.root.hex()} at {survey.head.size}",
+                name="journal",
+            )
+        at = parse_rfc3339(survey.head.signed_at)
+        found.append(_Known(label=JOURNAL_HEAD, head=_tree_head(said, at)))
+    path = settings.home / PUBLISHED
+    if path.exists():
+        said = _opened(path.read_bytes(), identity, str(path))
+        found.append(_Known(label=f"the published checkpoint {path}", head=_tree_head(said)))
+    if tree is not None:
+        found.append(_Known(label="the mirror's checkpoint", head=_tree_head(tree.head)))
+    return tuple(found)
+
+
+def _opened(note: bytes, identity: Identity, label: str) -> SignedHead:
+    try:
+        return open_checkpoint(note, identity, label=label)
+    except Contradiction as exc:
+        raise Corrupt(str(exc), name=label) from exc
+
+
+def _tree_head(said: SignedHead, at: datetime | None = None) -> TreeHead:
+    return TreeHead(
+        size=said.size,
+        root=said.root,
+        checkpoint=said.note,
+        signed_at=at or datetime.fromtimestamp(said.signed_at or 0, UTC),
+    )
+
+
+def _require_covered(known: Sequence[_Known], survey: _Survey, tree: Tree | None) -> None:
+    have = max(survey.end, 0 if tree is None else tree.head.size)
+    for each in known:
+        if each.head.size > have:
+            raise Rollback(
+                f"{each.label} is of size {each.head.size}, but journal"
+                f"{'' if tree is None else ' and mirror'} end at {have}: going on from there "
+                f"would be a second history. Give a mirror of that size (--mirror), or the rest "
+                "of the journal"
+            )
+
+
+# --- 4: rows and entries ------------------------------------------------------------------------
+
+
+def _replay(
+    database: Database, objects: ObjectStore, survey: _Survey, clock: Clock, progress: Progress
+) -> None:
+    before = done(database)
+    if before.segments > survey.segments or (
+        before.segments == survey.segments and before.digest != survey.digest
+    ):
+        raise Corrupt(
+            f"the unfinished rebuild in {database!r} is of another journal: empty that database "
+            "and start again",
+            name="journal",
+        )
+    if before.segments == survey.segments:
+        return
+    segments = forwards(objects, before.segments, survey.segments, before.digest)
+    for group in _groups(segments):
+        replay(database, group, clock.now())
+        progress("segments", group[-1].header.number + 1, survey.segments)
+
+
+def _groups(segments: Iterator[Segment]) -> Iterator[list[Segment]]:
+    group: list[Segment] = []
+    rows = 0
+    for segment in segments:
+        group.append(segment)
+        rows += sum(len(block.rows) for block in segment.blocks)
+        if len(group) == GROUP_SEGMENTS or rows >= GROUP_ROWS:
+            yield group
+            group, rows = [], 0
+    if group:
+        yield group
+
+
+def _append_mirror(database: Database, tree: Tree, clock: Clock, progress: Progress) -> None:
+    ledger = Ledger(database)
+    head = ledger.head()
+    size = head.size
+    if size >= tree.head.size:
+        return
+    root = tree.root_at(size)
+    if root != head.root:
+        raise Fork(
+            f"root hash mismatch at size {size}: the journal gives {head.root.hex()}, the mirror "
+            f"{root.hex()}",
+            ours=head.checkpoint,
+            theirs=tree.head.note,
+        )
+    statements: list[bytes] = []
+    last = -(-tree.head.size // TILE_WIDTH) - 1
+    for n in range(size // TILE_WIDTH, last + 1):
+        entries = tree.entries(n)
+        statements += entries[max(0, size - n * TILE_WIDTH) :]
+        if n == last or len(statements) >= GROUP_BUNDLES * TILE_WIDTH:
+            size = append(database, statements, clock.now())
+            statements = []
+            progress("entries", size, tree.head.size)
+
+
+# --- 5: the head --------------------------------------------------------------------------------
+
+
+def _settle(
+    database: Database, known: Sequence[_Known], sign: SignHead, clock: Clock
+) -> tuple[TreeHead, bool]:
+    """The head that the tree gets, as it was signed; newly signed only where the last entries of
+    the journal came under no checkpoint that is known."""
+    ledger = Ledger(database)
+    now = ledger.head()
+    attested = newest_evidence(database)
+    if attested > now.size:
+        raise Rollback(
+            f"a checkpoint of size {attested} was timestamped or witnessed, but the entries end "
+            f"at {now.size}"
+        )
+    for each in known:
+        root = ledger.root_at(each.head.size)
+        if root != each.head.root:
+            raise Fork(
+                f"root hash mismatch at size {each.head.size}: {each.label} has "
+                f"{each.head.root.hex()}, the entries give {root.hex()}",
+                ours=each.head.checkpoint,
+                theirs=b"",
+            )
+    fitting = [each.head for each in known if each.head.size == now.size]
+    if fitting:
+        return max(fitting, key=lambda head: head.signed_at), False
+    at = max([clock.now(), *(each.head.signed_at for each in known)])
+    return (
+        TreeHead(
+            size=now.size, root=now.root, checkpoint=sign(now.size, now.root, at), signed_at=at
+        ),
+        True,
+    )
