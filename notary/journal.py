@@ -335,7 +335,7 @@ def _entered(connection: sa.Connection, first: int, size: int) -> tuple[int, lis
                 sa.select(table)
                 .where(table.c.idx >= start, table.c.idx < end)
                 .order_by(table.c.idx)
-            ).tuples()
+            )
             for row in more:
                 rows.append(row)
                 weight += _weight_of(row)

@@ -102,7 +102,7 @@ def rows_by_key(
             if len(columns) == 1
             else sa.tuple_(*columns).in_(chunk)
         )
-        yield from connection.execute(sa.select(table).where(wanted).order_by(*columns)).tuples()
+        yield from connection.execute(sa.select(table).where(wanted).order_by(*columns))
 
 
 def key_of(table: sa.Table, row: Sequence[Any]) -> Key:
