@@ -38,6 +38,7 @@ from notary.house import (
 )
 from notary.intake import Intake, Limits
 from notary.issue import SOFTWARE, Issue
+from notary.journal import PREFIX as JOURNAL_PLACE
 from notary.journal import Journal, insert_journal
 from notary.keys import HouseKeys, create_keys, load_key, load_keys, write_key
 from notary.ledger import Ledger, SignHead, create_log
@@ -112,7 +113,8 @@ def found(
     """Keys, folders, tables, the genesis entry, the first administrator.
 
     The database transaction comes last: a crash before it leaves keys without a house, which the
-    next `init` refuses by name. Raises Fork where a house stands already.
+    next `init` refuses by name. Raises Fork where a house stands already, MalformedInput
+    (`house_exists`, `journal_exists`).
     """
     clock = clock or SystemClock()
     name = check_label(settings.name, what="NOTARY_NAME", limit=100)
@@ -126,6 +128,14 @@ def found(
             f"there is a house at {settings.home} already; `notary serve` opens it",
             code="house_exists",
         )
+    objects = open_objects(settings)
+    objects.prepare()
+    if next(iter(objects.walk(JOURNAL_PLACE)), None) is not None:
+        raise MalformedInput(
+            f"{settings.objects_url} holds the journal of a house that was here before: `notary "
+            "rebuild` makes its database again; a new house needs a place of its own",
+            code="journal_exists",
+        )
     keys = create_keys(settings.home / "keys")
     root, certificate, tsa_key = create_chain(name[:40], clock.now())
     write_key(settings.home / "keys", TSA_KEY, tsa_key)
@@ -134,7 +144,6 @@ def found(
         for der in (certificate, root)
     )
     write_file(str(settings.home / TSA_CHAIN), chain, mode=0o644)
-    open_objects(settings).prepare()
     sign, signers = head_signer(origin, keys)
     statements = StatementSigner(origin, keys.statement)
     now = clock.now()

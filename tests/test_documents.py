@@ -36,7 +36,7 @@ DOCS = ROOT / "docs"
 NOT_FOR_CLIENTS = {
     "ambiguous_key", "house_exists", "no_house", "receipt_malformed", "record_malformed",
     "record_mismatch", "settings", "size_mismatch", "statement_invalid", "statement_malformed",
-    "unknown_key", "policy_malformed",
+    "unknown_key", "policy_malformed", "no_journal", "journal_exists",
     # Said on a page of its own, in its own words.
     "password_differs",
 }  # fmt: skip

@@ -403,6 +403,16 @@ def test_a_database_that_is_there_is_never_written_to(
         )
 
 
+def test_a_new_house_is_not_founded_over_the_journal_of_an_old_one(lost: Settings) -> None:
+    """With its keys gone too, it would else look like a first start."""
+    for keys in (True, False):
+        with pytest.raises(MalformedInput, match="notary rebuild") as caught:
+            found(lost)
+        assert caught.value.code == "journal_exists"
+        assert (lost.home / "keys").exists() is keys
+        shutil.rmtree(lost.home / "keys", ignore_errors=True)
+
+
 # --- killed on the way ----------------------------------------------------------------------------
 
 
