@@ -64,7 +64,7 @@ class Jobs:
         consumer.stop(graceful=True)
         for pulse in pulses:
             pulse.join(timeout=5)
-        self._write_journal()
+        self.write_journal()
 
     def stop(self) -> None:
         self._stop.set()
@@ -109,9 +109,9 @@ class Jobs:
         # A thread of its own: how often an authority may be asked says nothing about how much
         # may be lost.
         while not self._stop.wait(self._office.settings.journal_interval):
-            self._write_journal()
+            self.write_journal()
 
-    def _write_journal(self) -> None:
+    def write_journal(self) -> None:
         """Then shows outside the checkpoint that the journal has: what was published can always
         be rebuilt. While storage fails, the guard against old databases must not wait for it."""
         covered: bytes | None = None

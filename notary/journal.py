@@ -18,28 +18,24 @@ from __future__ import annotations
 import hashlib
 import re
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 import sqlalchemy as sa
 
-from notary.clock import Clock, parse_rfc3339, rfc3339
-from notary.errors import Corrupt
-from notary.journal_segment import Block, SegmentHead, encode_segment
-from notary.journal_tables import CHANGE, Key, Way, key_of, read_key, rows_by_key, tables
+from notary.clock import Clock, rfc3339
+from notary.errors import Corrupt, Rollback
+from notary.journal_rows import SLICE, changed_rows, entered_at, entered_rows, noted, weight_of
+from notary.journal_segment import SegmentHead, encode_segment
+from notary.journal_tables import CHANGE
 from notary.ledger import TreeHead, read_head
 from storage.database import METADATA, Database
-from storage.errors import ObjectExists
+from storage.errors import ObjectExists, ObjectNotFound
 from storage.objects import ObjectStore
 
 PREFIX: Final = "journal/"
-ENTRIES, CHUNK = 4_096, 256
-"""Entries in a segment at most, and how many are read at a time."""
-CHANGES, SLICE = 8_192, 256
-BYTES = 8 << 20
-"""A segment ends with the chunk or slice that brings it past this size, uncompressed."""
 
 JOURNAL = sa.Table(
     "journal",
@@ -92,7 +88,6 @@ class Lag:
 class _Draft:
     place: Place
     """After it."""
-    segment: bytes
     changes: tuple[int, ...]
     head: TreeHead | None
     """The head that the journal then covers, None where more must be written first."""
@@ -202,13 +197,31 @@ class Journal:
         with self._database.reading() as connection:
             return _is_due(connection)
 
+    def check_end(self) -> None:
+        """Raises Rollback where storage has a segment that this database knows nothing of."""
+        number = self._place().number
+        try:
+            self._objects.stat(segment_key(number))
+        except ObjectNotFound:
+            return
+        if self._place().number == number:  # else another worker has just written it
+            raise Rollback(
+                f"the database has written {number} journal segments, storage has "
+                f"{segment_key(number)}: this database is an old copy. `notary rebuild` makes the "
+                "newest one again, into an empty database"
+            )
+
+    def _place(self) -> Place:
+        with self._database.reading() as connection:
+            return read_place(connection)
+
     def lag(self) -> Lag:
         with self._database.reading() as connection:
             size = read_head(connection).size
             kept = connection.execute(sa.select(JOURNAL.c.kept)).scalar_one()
             if kept >= size:
                 return Lag(entries=0, since=None)
-            since = _entered_at(connection, kept) or read_head(connection).signed_at
+            since = entered_at(connection, kept) or read_head(connection).signed_at
         return Lag(entries=size - kept, since=since)
 
     # --- 1: one snapshot ------------------------------------------------------------------
@@ -218,28 +231,24 @@ class Journal:
         place, head = read_place(connection), read_head(connection)
         if place.staged is not None:
             return None
-        changes = connection.execute(
-            sa.select(CHANGE).order_by(CHANGE.c.id).limit(CHANGES + 1)
-        ).all()
-        signed_at = rfc3339(head.signed_at)
-        end, blocks = _entered(connection, place.entries, head.size)
+        changes, signed_at = noted(connection), rfc3339(head.signed_at)
+        end, blocks = entered_rows(connection, place.entries, head.size)
         reaches = end == head.size
         taken: list[int] = []
         if reaches:
             # Only now, so that a journal that ends here holds no row about an entry it has not.
-            taken, changed = _changed(connection, changes[:CHANGES], sum(map(_weight, blocks)))
+            taken, changed = changed_rows(connection, changes, weight_of(blocks))
             blocks += changed
+        said = SegmentHead(
+            size=head.size, root=head.root, checkpoint=head.checkpoint, signed_at=signed_at
+        )
         segment = encode_segment(
             origin=self._origin,
             number=place.number,
             previous=place.digest,
             first=place.entries,
             end=end,
-            head=SegmentHead(
-                size=head.size, root=head.root, checkpoint=head.checkpoint, signed_at=signed_at
-            )
-            if reaches
-            else None,
+            head=said if reaches else None,
             at=rfc3339(self._clock.now()),
             blocks=blocks,
             sign=self._sign,
@@ -253,7 +262,6 @@ class Journal:
                 signed_at=signed_at if reaches else place.signed_at,
                 staged=segment,
             ),
-            segment=segment,
             changes=tuple(taken),
             head=head if reaches else None,
             ends=reaches and len(taken) == len(changes),
@@ -287,8 +295,7 @@ class Journal:
     # --- 3: storage -----------------------------------------------------------------------
 
     def _put_staged(self) -> int:
-        with self._database.reading() as connection:
-            place = read_place(connection)
+        place = self._place()
         if place.staged is None:
             return 0
         key = segment_key(place.number - 1)
@@ -322,77 +329,3 @@ def _is_due(connection: sa.Connection) -> bool:
         or place.signed_at != rfc3339(head.signed_at)
         or connection.execute(sa.select(CHANGE.c.id).limit(1)).first() is not None
     )
-
-
-def _entered(connection: sa.Connection, first: int, size: int) -> tuple[int, list[Block]]:
-    """(end, blocks): the rows of the entries from `first` up to `end`."""
-    found: dict[sa.Table, list[Sequence[Any]]] = {table: [] for table in tables(Way.LEDGER)}
-    end, weight = first, 0
-    while end < min(size, first + ENTRIES) and weight < BYTES:
-        start, end = end, min(size, first + ENTRIES, end + CHUNK)
-        for table, rows in found.items():
-            more = connection.execute(
-                sa.select(table)
-                .where(table.c.idx >= start, table.c.idx < end)
-                .order_by(table.c.idx)
-            )
-            for row in more:
-                rows.append(row)
-                weight += _weight_of(row)
-    return end, [_block(table, rows) for table, rows in found.items() if rows]
-
-
-def _changed(
-    connection: sa.Connection, changes: Sequence[Any], weight: int
-) -> tuple[list[int], list[Block]]:
-    """(ids of the notes, blocks): the rows they name as they are now, as many as have room."""
-    by_name = {table.name: table for table in tables(Way.CHANGED, Way.LEDGER)}
-    taken: list[int] = []
-    blocks: list[Block] = []
-    for part in _sliced(changes):
-        if weight >= BYTES:
-            break
-        keys: dict[str, dict[Key, None]] = {}
-        for change in part:
-            taken.append(change.id)
-            table = by_name[change.tbl]
-            keys.setdefault(change.tbl, {})[read_key(table, change.key)] = None
-        for name, table in by_name.items():
-            if name in keys:
-                rows = list(rows_by_key(connection, table, keys[name]))
-                there = {key_of(table, row) for row in rows}
-                gone = tuple(key for key in keys[name] if key not in there)
-                blocks.append(_block(table, rows, gone))
-                weight += _weight(blocks[-1])
-    return taken, blocks
-
-
-def _sliced(changes: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    for at in range(0, len(changes), SLICE):
-        yield changes[at : at + SLICE]
-
-
-def _block(table: sa.Table, rows: Sequence[Sequence[Any]], gone: tuple[Key, ...] = ()) -> Block:
-    columns = tuple(column.name for column in table.columns)
-    return Block(table=table.name, columns=columns, rows=tuple(map(tuple, rows)), gone=gone)
-
-
-def _weight(block: Block) -> int:
-    return sum(map(_weight_of, block.rows))
-
-
-def _weight_of(row: Sequence[Any]) -> int:
-    return sum(len(value) for value in row if isinstance(value, str | bytes))
-
-
-def _entered_at(connection: sa.Connection, index: int) -> datetime | None:
-    """When the entry of this index was registered, where a table with a time has it."""
-    for table in tables(Way.LEDGER):
-        for name in ("registered_at", "at"):
-            if name in table.c:
-                found = connection.execute(
-                    sa.select(table.c[name]).where(table.c.idx == index)
-                ).scalar()
-                if found is not None:
-                    return parse_rfc3339(found)
-    return None

@@ -55,7 +55,8 @@ class SegmentHead:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
     """Entries from index `first` up to, not including, `end`. `head` is there where `end` is its
-    size: then this and all segments before it are the whole state under that head."""
+    size: then this and the segments before it hold every entry under that head, and only then
+    rows of other tables."""
 
     origin: str
     number: int

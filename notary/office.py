@@ -277,6 +277,7 @@ class Office:
         check_published(self.settings.home, self.ledger, verifiers)
         try:
             self.objects.check()
+            self.journal.check_end()
         except StorageError as exc:
             raise Unreachable(str(exc), code="storage_unreachable") from exc
 

@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from notary.errors import Corrupt, Fork, MalformedInput, Rollback
 from notary.findings import Progress
 from notary.follow import Tree, fetch_checkpoint, open_tree
 from notary.house import FORMAT, HOUSE, PUBLISHED, read_genesis
-from notary.journal_read import backwards, forwards, list_journal, read_segment
+from notary.journal_read import Read, backwards, forwards, list_journal, read_segment
 from notary.journal_segment import Segment, SegmentHead, parse_segment
 from notary.keys import HouseKeys, load_keys
 from notary.ledger import Ledger, SignHead, TreeHead
@@ -72,6 +73,10 @@ class _Survey:
     head: SegmentHead | None
     strangers: tuple[str, ...]
 
+    @property
+    def signed_at(self) -> str | None:
+        return None if self.head is None else self.head.signed_at
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Known:
@@ -99,27 +104,18 @@ def rebuild(
     objects = open_objects(settings)
     survey = _survey(objects, settings, keys, progress)
     sign, signers = head_signer(survey.origin, keys)
-    verifiers = tuple(signer.verifier for signer in signers)
-    identity = Identity(origin=survey.origin, keys=verifiers)
+    identity = Identity(origin=survey.origin, keys=tuple(signer.verifier for signer in signers))
     tree = None if mirror is None else _open_mirror(mirror, identity)
     known = _known(survey, settings, identity, tree)
     _require_covered(known, survey, tree)
-    database = Database(settings.database_url)
-    try:
+    with closing(Database(settings.database_url)) as database:
         begin(database, survey.genesis, clock.now())
         resumed = done(database).segments
         _replay(database, objects, survey, clock, progress)
         if tree is not None:
             _append_mirror(database, tree, clock, progress)
         head, resigned = _settle(database, known, sign, clock)
-        finish(
-            database,
-            genesis=survey.genesis,
-            head=head,
-            signed_at="" if survey.head is None else survey.head.signed_at,
-        )
-    finally:
-        database.close()
+        finish(database, survey.genesis, head, survey.signed_at)
     return Rebuilt(
         segments=survey.segments,
         size=head.size,
@@ -145,36 +141,14 @@ def _survey(
             code="no_journal",
         )
     _peek(objects, settings, keys)
-    newest: Segment | None = None
-    head: SegmentHead | None = None
-    genesis: str | None = None
-    previous = b""
-    faults: list[Corrupt] = []
+    journal = _Journal()
+    statement_key = keys.statement.public_key().public_bytes_raw()
     for read in backwards(
-        objects,
-        listed.end,
-        origin=None,
-        newest=None,
-        statement_keys=[keys.statement.public_key().public_bytes_raw()],
+        objects, listed.end, origin=None, newest=None, statement_keys=[statement_key]
     ):
         progress("reading", listed.end - read.number, listed.end)
-        if read.segment is None:
-            assert read.fault is not None
-            faults.append(read.fault)
-            continue
-        newest = newest or read.segment
-        head = head or read.segment.header.head
-        genesis = genesis or _genesis_in(read.segment)
-        previous = read.segment.header.previous
-    if faults:
-        _refuse(faults)
-    assert newest is not None
-    if genesis is None or hashlib.sha256(genesis.encode("utf-8")).digest() != previous:
-        raise Corrupt(
-            f"journal segment 0 follows {previous.hex()}, which is not the genesis document's "
-            "digest",
-            name="journal segment 0",
-        )
+        journal.take(read)
+    newest, genesis = journal.sound()
     check_keys(genesis, keys, settings.home)
     return _Survey(
         origin=read_genesis(genesis).origin,
@@ -182,9 +156,47 @@ def _survey(
         segments=listed.end,
         digest=newest.digest,
         end=newest.header.end,
-        head=head,
+        head=journal.head,
         strangers=listed.strangers,
     )
+
+
+@dataclass(slots=True, kw_only=True)
+class _Journal:
+    """What is remembered of the segments, read from the newest to the first."""
+
+    newest: Segment | None = None
+    head: SegmentHead | None = None
+    genesis: str | None = None
+    previous: bytes = b""
+    faults: list[Corrupt] = field(default_factory=list)
+
+    def take(self, read: Read) -> None:
+        if read.segment is None:
+            assert read.fault is not None
+            self.faults.append(read.fault)
+            return
+        self.newest = self.newest or read.segment
+        self.head = self.head or read.segment.header.head
+        self.genesis = self.genesis or _genesis_in(read.segment)
+        self.previous = read.segment.header.previous
+
+    def sound(self) -> tuple[Segment, str]:
+        """(newest segment, genesis document). Raises Corrupt naming all that is damaged."""
+        if self.faults:
+            first = self.faults[-1]  # they were found from the end
+            others = ", ".join(fault.name for fault in self.faults[-2:-20:-1])
+            more = f"; also damaged: {others}" if others else ""
+            raise Corrupt(f"{first}{more}", name=first.name)
+        assert self.newest is not None
+        genesis = self.genesis or ""
+        if hashlib.sha256(genesis.encode("utf-8")).digest() != self.previous:
+            raise Corrupt(
+                f"journal segment 0 follows {self.previous.hex()}, which is not the genesis "
+                "document's digest",
+                name="journal segment 0",
+            )
+        return self.newest, genesis
 
 
 def _peek(objects: ObjectStore, settings: Settings, keys: HouseKeys) -> None:
@@ -209,13 +221,6 @@ def _genesis_in(segment: Segment) -> str | None:
                 )
             return str(row["genesis"])
     return None
-
-
-def _refuse(faults: Sequence[Corrupt]) -> None:
-    first = faults[-1]  # they were found from the end
-    others = ", ".join(fault.name for fault in faults[-2:-20:-1])
-    more = f"; also damaged: {others}" if others else ""
-    raise Corrupt(f"{first}{more}", name=first.name)
 
 
 # --- 3: what was signed -------------------------------------------------------------------------

@@ -31,7 +31,7 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "intake sweep",
         "chronicle journal_read",
         "sequencer journal",
-        "house witness_house follow",
+        "house witness_house follow journal_rows",
         "ledger register stamps accounts keys settings tsa witness cosigner halt source signing "
         "journal_tables",
         "authority outside pack",
@@ -85,7 +85,8 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
         "notary/accounts.py", "notary/house.py", "notary/batch.py", "notary/issue.py",
         "notary/chronicle.py", "notary/people.py", "notary/sequencer.py", "notary/intake.py",
         "notary/fsck.py", "notary/fsck_records.py", "notary/witness.py",
-        "notary/journal.py", "notary/journal_tables.py", "notary/replay.py",
+        "notary/journal.py", "notary/journal_rows.py", "notary/journal_tables.py",
+        "notary/replay.py",
     ),
     "prometheus_client": ("notary/web/status.py",),
 }  # fmt: skip

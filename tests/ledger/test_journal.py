@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,10 @@ import sqlalchemy as sa
 
 import notary.web  # noqa: F401  # every room that owns tables is then loaded
 from notary.clock import SystemClock
-from notary.errors import Corrupt
+from notary.errors import Corrupt, Rollback
 from notary.findings import Findings
 from notary.fsck import fsck
+from notary.jobs import Jobs
 from notary.journal import Journal, Written, segment_key, segment_number
 from notary.journal_segment import Segment, parse_segment
 from notary.journal_tables import CHANGE, WAYS, Way, tables
@@ -175,7 +178,7 @@ def test_many_entries_and_many_changes_are_cut_into_segments(
     house: Office, by: Principal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in (("ENTRIES", 8), ("CHUNK", 4), ("CHANGES", 6), ("SLICE", 2)):
-        monkeypatch.setattr(f"notary.journal.{name}", value)
+        monkeypatch.setattr(f"notary.journal_rows.{name}", value)
     for number in range(30):
         deposit(house, by, b"%d" % number, Declared(idempotency_key=str(number)))
     rows = rows_of(house)
@@ -199,8 +202,8 @@ def test_many_entries_and_many_changes_are_cut_into_segments(
 def test_a_segment_ends_where_it_has_become_large(
     house: Office, by: Principal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("notary.journal.BYTES", 1)
-    monkeypatch.setattr("notary.journal.CHUNK", 2)
+    monkeypatch.setattr("notary.journal_rows.BYTES", 1)
+    monkeypatch.setattr("notary.journal_rows.CHUNK", 2)
     for number in range(10):
         deposit(house, by, b"%d" % number, Declared())
     house.journal.run()
@@ -231,6 +234,34 @@ def test_a_change_made_while_a_segment_is_written_is_in_the_next(tmp_path: Path)
     (row,) = rows_in(second, "account")
     assert row["disabled_at"] is not None
     house.close()
+
+
+def test_the_worker_writes_it_at_its_end_and_publishes_what_it_covers(tmp_path: Path) -> None:
+    """Also where its pulse would not have come for an hour."""
+    house = open_house(tmp_path / "house", journal_interval=3600.0)
+    jobs = Jobs(house, tmp_path)
+    worker = threading.Thread(target=jobs.run)
+    worker.start()
+    event(house)
+    jobs.stop()
+    worker.join()
+    assert house.journal.lag().entries == 0
+    shown = (house.settings.home / "published.checkpoint").read_bytes()
+    assert shown == house.ledger.head().checkpoint
+    house.close()
+
+
+def test_while_storage_is_away_the_newest_checkpoint_is_published_all_the_same(
+    house: Office, tmp_path: Path
+) -> None:
+    event(house)
+    objects = house.settings.home / "objects"
+    objects.rename(tmp_path / "away")
+    jobs = Jobs(house, tmp_path)
+    jobs.write_journal()
+    shown = (house.settings.home / "published.checkpoint").read_bytes()
+    assert shown == house.ledger.head().checkpoint
+    assert house.journal.lag().entries == 2
 
 
 # --- crashes --------------------------------------------------------------------------------------
@@ -350,6 +381,27 @@ def test_two_workers_write_one_chain(house: Office, by: Principal) -> None:
     lose_database(house)
     rebuild(house.settings, mirror=None)
     assert rows_of(Office(house.settings), SERIAL) == rows
+
+
+def test_a_database_older_than_its_journal_is_refused_on_start(house: Office) -> None:
+    """Also where the published checkpoint was put back with it, or is gone."""
+    house.journal.run()
+    house.examine()
+    database = house.settings.home / "notary.db"
+    backup(database, database.with_name("old.db"))
+    event(house)
+    house.journal.run()
+    house.examine()
+    lose_database(house)
+    shutil.copy(database.with_name("old.db"), database)
+    with pytest.raises(Rollback, match="notary rebuild"):
+        Office(house.settings).examine()
+
+
+def backup(source: Path, target: Path) -> None:
+    """As docs/operating.md says."""
+    with closing(sqlite3.connect(source)) as old, closing(sqlite3.connect(target)) as new:
+        old.backup(new)
 
 
 # --- keys, sweep, fsck ----------------------------------------------------------------------------

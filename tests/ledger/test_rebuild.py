@@ -490,8 +490,8 @@ def test_entries_under_no_known_checkpoint_are_kept_and_signed_over(
 ) -> None:
     """The journal ended between two segments of one large batch: nothing that is held is dropped,
     and what was signed before is a beginning of what is signed now."""
-    monkeypatch.setattr("notary.journal.ENTRIES", 64)
-    monkeypatch.setattr("notary.journal.CHUNK", 16)
+    monkeypatch.setattr("notary.journal_rows.ENTRIES", 64)
+    monkeypatch.setattr("notary.journal_rows.CHUNK", 16)
     house = open_house(tmp_path / "house")
     busy = live(house)
     house.journal.run()
