@@ -305,6 +305,11 @@ def _replay(
     for group in _groups(segments):
         replay(database, group, clock.now())
         progress("segments", group[-1].header.number + 1, survey.segments)
+    if done(database).digest != survey.digest:
+        raise Corrupt(
+            "the journal's last segment is no longer the one that was read before: start again",
+            name=f"journal segment {survey.segments - 1}",
+        )
 
 
 def _groups(segments: Iterator[Segment]) -> Iterator[list[Segment]]:

@@ -13,7 +13,7 @@ import pytest
 
 import notary.rebuild
 from notary.digest import SHA256
-from notary.errors import Conflict, Corrupt, Fork, MalformedInput, Rollback
+from notary.errors import Conflict, Corrupt, Fork, MalformedInput, Rollback, Unverifiable
 from notary.findings import Depth
 from notary.fsck import fsck
 from notary.journal import segment_key
@@ -23,6 +23,7 @@ from notary.office import Office, found
 from notary.rebuild import Rebuilt, rebuild
 from notary.replay import SERIALS_SKIPPED
 from notary.settings import Settings
+from notary.signed_head import Contradiction
 from notary.tlog import merkle
 from notary.verify import Document, Verdict, verify
 from storage.errors import StorageError
@@ -287,6 +288,49 @@ def test_a_mirror_of_another_history_is_a_fork(
         rebuild(lost, mirror=mirror)
     with pytest.raises(Corrupt, match="notary rebuild"):
         Office(lost)
+
+
+def test_a_mirror_that_is_behind_the_journal_must_be_its_beginning_and_adds_nothing(
+    ahead: tuple[Path, Office],
+) -> None:
+    mirror, old = ahead
+    old.journal.run()
+    deposit(old, old.accounts.by_api_key(api_key_of(old), old.clock.now()), b"y", Declared())
+    old.journal.run()
+    settings = old.settings
+    lose_database(old)
+    made_again = rebuild(settings, mirror=mirror)
+    assert made_again.journalled == made_again.size
+    assert faults(Office(settings)) == []
+
+
+def api_key_of(house: Office) -> str:
+    account = house.accounts.get_by_name("agency")
+    return house.people.create_key("operator", account, label="k", scopes=None, days=1)[1]
+
+
+def test_a_damaged_mirror_is_named_and_a_sound_one_goes_on_from_there(
+    ahead: tuple[Path, Office], lost: Settings, tmp_path: Path
+) -> None:
+    mirror, old = ahead
+    shutil.copytree(mirror, tmp_path / "sound")
+    bundle = sorted((mirror / "tile/entries").rglob("*"))[-1]
+    flip(bundle, bundle.stat().st_size - 1)
+    with pytest.raises(Contradiction) as caught:
+        rebuild(lost, mirror=mirror)
+    assert caught.value.name == bundle.relative_to(mirror).as_posix()
+    with pytest.raises(Corrupt, match="notary rebuild"):
+        Office(lost)
+    rebuild(lost, mirror=tmp_path / "sound")
+    assert Office(lost).ledger.head().checkpoint == old.ledger.head().checkpoint
+
+
+def test_the_mirror_of_another_log_is_refused(lost: Settings, tmp_path: Path) -> None:
+    other = open_house(tmp_path / "other")
+    copy(OfficeSource(other), tmp_path / "mirror", identity(other))
+    with pytest.raises(Unverifiable):
+        rebuild(lost, mirror=tmp_path / "mirror")
+    assert not (lost.home / "notary.db").exists()
 
 
 # --- damage ---------------------------------------------------------------------------------------
