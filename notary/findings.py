@@ -33,7 +33,8 @@ class Fault:
 
 @dataclass(slots=True, kw_only=True)
 class Findings:
-    """`reached` is the index up to which records and originals were read, for going on there."""
+    """`reached` is the index up to which records and originals were read, for going on there;
+    `journal_lag` the number of entries that are not in the journal yet."""
 
     entries: int = 0
     deposits: int = 0
@@ -43,6 +44,8 @@ class Findings:
     policies: int = 0
     originals: int = 0
     tokens: int = 0
+    segments: int = 0
+    journal_lag: int = 0
     reached: int = 0
     faults: list[Fault] = field(default_factory=list)
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from notary.findings import Depth, Findings, Progress
+from notary.fsck_journal import check_journal
 from notary.fsck_keys import check_rotations
 from notary.fsck_records import check_certificates, check_records, check_strays, check_tokens
 from notary.fsck_tree import derive_tree
@@ -43,6 +44,8 @@ def fsck(
     if depth is not Depth.LEDGER:
         check_records(database, objects, history, findings, depth, start, progress)
         check_certificates(database, trust, findings)
+    if depth is not Depth.LEDGER and start == 0:
+        check_journal(database, objects, history.all().statement, findings)
     if depth is Depth.ORIGINALS and start == 0:
         check_strays(database, objects, strays_before, findings)
     return findings

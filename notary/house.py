@@ -24,7 +24,7 @@ from storage.database import METADATA, Database
 from storage.durable import replace_file
 
 GENESIS = "evidence-log/v1"
-FORMAT = 1
+FORMAT = 2
 PUBLISHED = "published.checkpoint"
 
 HOUSE = sa.Table(
@@ -83,19 +83,29 @@ def read_house(database: Database) -> House:
     """Raises Corrupt when the database holds none, or one of another format."""
     with database.reading() as connection:
         row = connection.execute(sa.select(HOUSE)).first()
-    if row is None or row.format != FORMAT:
+    if row is None:
         raise Corrupt(
-            f"the database has {'no house' if row is None else f'format {row.format}'}, "
-            f"this software knows format {FORMAT}",
+            "the database has tables but no house: a rebuild was not finished; `notary rebuild` "
+            "with the same settings goes on with it",
             name="house",
         )
-    said = json.loads(row.genesis)
-    return House(origin=said["origin"], name=said["name"], genesis=row.genesis)
+    if row.format != FORMAT:
+        raise Corrupt(
+            f"the database has format {row.format}, this software knows format {FORMAT}",
+            name="house",
+        )
+    return read_genesis(row.genesis)
 
 
-def publish(folder: Path, ledger: Ledger) -> None:
-    """Replaces the published checkpoint by the newest. A crash leaves the old or the new one."""
-    replace_file(str(folder / PUBLISHED), ledger.head().checkpoint, mode=0o644)
+def read_genesis(genesis: str) -> House:
+    """What the genesis document says; it is our own."""
+    said = json.loads(genesis)
+    return House(origin=said["origin"], name=said["name"], genesis=genesis)
+
+
+def publish(folder: Path, checkpoint: bytes) -> None:
+    """Replaces the published checkpoint. A crash leaves the old or the new one."""
+    replace_file(str(folder / PUBLISHED), checkpoint, mode=0o644)
 
 
 def open_checkpoint(

@@ -50,8 +50,12 @@ class Jobs:
     def run(self) -> None:
         """Works until `stop`; a task under way is finished first."""
         self._run_sweep()
-        pulse = threading.Thread(target=self._pulse, name="pulse", daemon=True)
-        pulse.start()
+        pulses = [
+            threading.Thread(target=self._pulse, name="pulse", daemon=True),
+            threading.Thread(target=self._journal_pulse, name="journal", daemon=True),
+        ]
+        for pulse in pulses:
+            pulse.start()
         consumer = _Consumer(
             self.huey, workers=WORKERS, initial_delay=0.05, max_delay=0.2, backoff=1.15,
             periodic=False, check_worker_health=True,
@@ -59,8 +63,9 @@ class Jobs:
         consumer.start()
         self._stop.wait()
         consumer.stop(graceful=True)
-        pulse.join(timeout=5)
-        self._office.publish()
+        for pulse in pulses:
+            pulse.join(timeout=5)
+        self.write_journal()
 
     def stop(self) -> None:
         self._stop.set()
@@ -89,8 +94,7 @@ class Jobs:
         return enqueue
 
     def _run_stamp(self, authority: str) -> None:
-        if self._office.stamping.run(authority):
-            self._office.publish()
+        self._office.stamping.run(authority)
 
     def _run_witness(self) -> None:
         if self._office.witnessing is not None:
@@ -104,6 +108,32 @@ class Jobs:
         found = sweep(self._office.register, self._office.objects, before)
         if found.unfinished or found.orphans:
             LOG.warning("sweep", unfinished=found.unfinished, orphans=len(found.orphans))
+
+    def _journal_pulse(self) -> None:
+        # A thread of its own: how often an authority may be asked says nothing about how much
+        # may be lost.
+        while not self._stop.wait(self._office.settings.journal_interval):
+            self.write_journal()
+
+    def write_journal(self) -> None:
+        """Then shows outside the checkpoint that the journal has: what was published can always
+        be rebuilt. While storage fails, the guard against old databases must not wait for it."""
+        covered: bytes | None = None
+        try:
+            if not self._office.journal.is_due():
+                return
+            covered = self._office.journal.run().covered
+            if covered is None:
+                return
+        except (NotaryError, StorageError) as exc:
+            LOG.warning("journal", error=f"{exc.__class__.__name__}: {exc}")
+        except Exception:
+            # Without its thread nothing would be journalled any more.
+            LOG.exception("journal")
+        try:
+            self._office.publish(covered)
+        except (NotaryError, StorageError, OSError) as exc:
+            LOG.warning("journal", error=f"{exc.__class__.__name__}: {exc}")
 
     def _pulse(self) -> None:
         interval = self._office.settings.timestamp_interval

@@ -11,10 +11,11 @@ A node that lacks the file of a new key writes nothing until it is there, and re
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -157,21 +158,7 @@ class Keyring:
             raise Corrupt(f"key rotations: {exc}", name="key_rotation") from exc
 
     def _load(self, history: KeyHistory) -> Held:
-        active = history.active
-        by_type = {key.type: key.public_key for key in active.log}
-        try:
-            keys = load_keys(
-                self.folder,
-                log=by_type[ED25519],
-                log_pq=by_type[MLDSA44_COSIGNATURE],
-                statement=active.statement[0],
-                certificate=active.certificate[0],
-            )
-        except Corrupt as exc:
-            raise IntegrityError(
-                f"this node cannot sign: {exc}; bring it the key, then it goes on",
-                code="key_missing",
-            ) from exc
+        keys = load_active(self.folder, history)
         sign, signers = head_signer(history.origin, keys)
         return Held(
             serial=history.serial,
@@ -182,15 +169,37 @@ class Keyring:
         )
 
 
-def read_rotations(connection: sa.Connection) -> tuple[Registered, ...]:
-    rows = connection.execute(sa.select(KEY_ROTATION).order_by(KEY_ROTATION.c.serial)).all()
-    return tuple(
-        Registered(
-            index=row.idx,
-            document=row.document,
-            checkpoint=row.checkpoint.decode("utf-8", "replace"),
+def load_active(folder: Path, history: KeyHistory) -> HouseKeys:
+    """The private keys that hold after these rotations. Raises IntegrityError (`key_missing`)
+    where one is not in `folder`."""
+    active = history.active
+    by_type = {key.type: key.public_key for key in active.log}
+    try:
+        return load_keys(
+            folder,
+            log=by_type[ED25519],
+            log_pq=by_type[MLDSA44_COSIGNATURE],
+            statement=active.statement[0],
+            certificate=active.certificate[0],
         )
-        for row in rows
+    except Corrupt as exc:
+        raise IntegrityError(
+            f"this node cannot sign: {exc}; bring it the key, then it goes on",
+            code="key_missing",
+        ) from exc
+
+
+def read_rotations(connection: sa.Connection) -> tuple[Registered, ...]:
+    rows = connection.execute(sa.select(KEY_ROTATION).order_by(KEY_ROTATION.c.serial))
+    return tuple(registered_of(row) for row in rows.mappings())
+
+
+def registered_of(row: Mapping[Any, Any]) -> Registered:
+    """Of a row of the rotations' table."""
+    return Registered(
+        index=row["idx"],
+        document=row["document"],
+        checkpoint=row["checkpoint"].decode("utf-8", "replace"),
     )
 
 

@@ -337,8 +337,8 @@ def resign_head(connection: sa.Connection, head: TreeHead, at: datetime, sign: S
     )
 
 
-def create_log(connection: sa.Connection, genesis: bytes, at: datetime, sign: SignHead) -> None:
-    """The first act, by `notary init` alone: a tree with entry 0. Raises Fork if there is one."""
+def begin_log(connection: sa.Connection, at: datetime) -> None:
+    """An empty tree, unsigned. Raises Fork where there is a tree."""
     if connection.execute(sa.select(TREE_HEAD.c.size)).first() is not None:
         raise Fork("this database already holds a log", ours=b"", theirs=b"")
     connection.execute(
@@ -346,6 +346,11 @@ def create_log(connection: sa.Connection, genesis: bytes, at: datetime, sign: Si
             id=_ONLY, size=0, root=merkle.EMPTY_ROOT, checkpoint=b"", signed_at=rfc3339(at)
         )
     )
+
+
+def create_log(connection: sa.Connection, genesis: bytes, at: datetime, sign: SignHead) -> None:
+    """The first act, by `notary init` alone: a tree with entry 0. Raises Fork if there is one."""
+    begin_log(connection, at)
     growing = Growing(connection, read_head(connection), {})
     growing.append([genesis])
     growing.seal(at, sign)

@@ -40,6 +40,8 @@ from notary.house import (
 from notary.intake import Intake, Limits
 from notary.issue import SOFTWARE, Issue
 from notary.issuers import Issuers
+from notary.journal import PREFIX as JOURNAL_PLACE
+from notary.journal import Journal, insert_journal
 from notary.keyring import Keyring, head_signer
 from notary.keys import HouseKeys, create_keys, load_key, write_key
 from notary.ledger import Ledger, create_log
@@ -86,7 +88,8 @@ def found(
     """Keys, folders, tables, the genesis entry, the first administrator.
 
     The database transaction comes last: a crash before it leaves keys without a house, which the
-    next `init` refuses by name. Raises Fork where a house stands already.
+    next `init` refuses by name. Raises Fork where a house stands already, MalformedInput
+    (`house_exists`, `journal_exists`).
     """
     clock = clock or SystemClock()
     name = check_label(settings.name, what="NOTARY_NAME", limit=100)
@@ -100,6 +103,14 @@ def found(
             f"there is a house at {settings.home} already; `notary serve` opens it",
             code="house_exists",
         )
+    objects = open_objects(settings)
+    objects.prepare()
+    if next(iter(objects.walk(JOURNAL_PLACE)), None) is not None:
+        raise MalformedInput(
+            f"{settings.objects_url} holds the journal of a house that was here before: `notary "
+            "rebuild` makes its database again; a new house needs a place of its own",
+            code="journal_exists",
+        )
     keys = create_keys(settings.home / "keys")
     root, certificate, tsa_key = create_chain(name[:40], clock.now())
     write_key(settings.home / "keys", TSA_KEY, tsa_key)
@@ -108,7 +119,6 @@ def found(
         for der in (certificate, root)
     )
     write_file(str(settings.home / TSA_CHAIN), chain, mode=0o644)
-    _open_objects(settings).prepare()
     sign, signers = head_signer(origin, keys)
     statements = StatementSigner(origin, keys.statement)
     now = clock.now()
@@ -131,11 +141,12 @@ def found(
         database.create_tables(connection)
         create_log(connection, entry, now, sign)
         insert_house(connection, genesis)
+        insert_journal(connection, genesis)
         accounts_room.insert_account(
             connection, id_=account_id, name=ADMINISTRATOR, role=Role.ADMINISTRATOR, at=now
         )
         accounts_room.insert_link(connection, account_id=account_id, secret=link_secret, at=now)
-    publish(settings.home, Ledger(database))
+    publish(settings.home, Ledger(database).head().checkpoint)
     database.close()
     return Founded(origin=origin, link_secret=link_secret)
 
@@ -159,10 +170,16 @@ class Office:
                 f"no house at {settings.home}: make one with `notary init`", code="no_house"
             )
         self.house = read_house(self.database)
-        self.database.add_missing_tables()
         self.keyring = Keyring(self.database, settings.home / "keys", self.house.genesis)
         self.ledger = Ledger(self.database)
-        self.objects = _open_objects(settings)
+        self.objects = open_objects(settings)
+        self.journal = Journal(
+            database=self.database,
+            objects=open_objects(settings, locked=False),
+            origin=self.house.origin,
+            sign=lambda data: self.keyring.fresh().keys.statement.sign(data),
+            clock=self.clock,
+        )
         self.register = Register(self.database)
         self.accounts = Accounts(self.database)
         self.stamps = Stamps(self.database)
@@ -282,6 +299,7 @@ class Office:
         check_published(self.settings.home, self.ledger, self.log_keys_at)
         try:
             self.objects.check()
+            self.journal.check_end()
         except StorageError as exc:
             raise Unreachable(str(exc), code="storage_unreachable") from exc
 
@@ -301,8 +319,9 @@ class Office:
         """The keys that sign a checkpoint of that size."""
         return self.keyring.history().at(size).log
 
-    def publish(self) -> None:
-        publish(self.settings.home, self.ledger)
+    def publish(self, checkpoint: bytes | None = None) -> None:
+        """Shows outside the newest checkpoint, or this one of ours."""
+        publish(self.settings.home, checkpoint or self.ledger.head().checkpoint)
 
     def close(self) -> None:
         self.database.close()
@@ -364,9 +383,10 @@ class Office:
         return tuple(roots)
 
 
-def _open_objects(settings: Settings) -> ObjectStore:
+def open_objects(settings: Settings, *, locked: bool = True) -> ObjectStore:
+    """Raises MalformedInput (`settings`)."""
     try:
-        return open_store(settings.objects_url)
+        return open_store(settings.objects_url, locked=locked)
     except StorageError as exc:
         raise MalformedInput(f"NOTARY_OBJECTS: {exc}", code="settings") from exc
 

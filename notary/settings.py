@@ -81,6 +81,9 @@ class Settings:
     checkpoint_refresh: int = _knob(
         600, _number, "seconds after which an unchanged checkpoint is signed and timestamped anew"
     )
+    journal_interval: float = _knob(
+        2.0, float, "seconds between segments of the journal while there is something new"
+    )
     max_file_bytes: int = _knob(64 << 30, _number, "largest original, bytes")
     max_account_bytes: int = _knob(0, _number, "bytes one account may store; 0 means no limit")
     max_batch_rows: int = _knob(1_000_000, _number, "rows in one batch")

@@ -135,15 +135,6 @@ class Database:
         with self.reading() as connection:
             return sa.inspect(connection).has_table("tree_head")
 
-    def add_missing_tables(self) -> None:
-        """Makes the tables that this software has and the database, made by an older one, has
-        not. Tables are all that one format may gain."""
-        with self.reading() as connection:
-            there = set(sa.inspect(connection).get_table_names())
-        if not METADATA.tables.keys() <= there:
-            with self.writing() as connection:
-                self.create_tables(connection)
-
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
         """One consistent snapshot, taken at the first question. Nothing can be written."""

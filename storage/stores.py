@@ -10,7 +10,7 @@ from storage.objects import ObjectStore, parse_key
 from storage.s3 import Lock, S3Store
 
 
-def open_store(url: str) -> ObjectStore:
+def open_store(url: str, *, locked: bool = True) -> ObjectStore:
     """The store that `url` names; touches neither disk nor network (`check` does).
 
     - `file:///absolute/folder`
@@ -18,6 +18,8 @@ def open_store(url: str) -> ObjectStore:
       where all but the bucket may be left out. Credentials come from the usual AWS environment,
       never from the URL.
 
+    With `locked=False` no lock is put on what is written, whatever the URL says: for what must be
+    removable. A lock that the bucket itself puts on everything stays the bucket's.
     Raises InvalidStoreURL.
     """
     parts = urllib.parse.urlsplit(url)
@@ -28,7 +30,7 @@ def open_store(url: str) -> ObjectStore:
     if parts.scheme == "file":
         return _local(url, parts)
     if parts.scheme == "s3":
-        return _s3(url, parts)
+        return _s3(url, parts, locked=locked)
     raise InvalidStoreURL(f"store URL {url!r} starts with neither file:// nor s3://")
 
 
@@ -39,7 +41,7 @@ def _local(url: str, parts: urllib.parse.SplitResult) -> LocalStore:
     return LocalStore(path)
 
 
-def _s3(url: str, parts: urllib.parse.SplitResult) -> S3Store:
+def _s3(url: str, parts: urllib.parse.SplitResult, *, locked: bool) -> S3Store:
     try:
         options = dict(urllib.parse.parse_qsl(parts.query, strict_parsing=bool(parts.query)))
         path = parts.path.removeprefix("/").removesuffix("/")
@@ -49,12 +51,13 @@ def _s3(url: str, parts: urllib.parse.SplitResult) -> S3Store:
     unknown = sorted(options.keys() - {"endpoint", "region", "lock", "days"})
     if not parts.netloc or unknown:
         raise InvalidStoreURL(f"store URL {url!r}: no bucket, or unknown options {unknown}")
+    lock = _lock(url, options.get("lock"), options.get("days"))
     return S3Store(
         bucket=parts.netloc,
         prefix=prefix,
         endpoint=options.get("endpoint"),
         region=options.get("region"),
-        lock=_lock(url, options.get("lock"), options.get("days")),
+        lock=lock if locked else None,
     )
 
 

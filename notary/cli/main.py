@@ -44,6 +44,8 @@ LOADED_WHEN_ASKED_FOR = {
     "monitor": "notary.cli.watch",
     "mirror": "notary.cli.watch",
     "issuer": "notary.cli.issuer",
+    "journal": "notary.cli.restore",
+    "rebuild": "notary.cli.restore",
 }
 """Command to the module that holds it under that name. No command waits until the web server, the
 queue and the rest of what the others need are loaded."""
@@ -210,6 +212,7 @@ def check_all(*, depth: str, state: Path | None) -> None:
         f"{found_.entries} entries, {found_.deposits} deposits, {found_.events} events, "
         f"{found_.statements} outside statements, {found_.policies} policies, "
         f"{found_.tokens} tokens, {found_.originals} originals read again; "
+        f"{found_.segments} journal segments, {found_.journal_lag} entries not in them yet; "
         f"{len(found_.faults)} faults"
     )
     sys.exit(70 if found_.faults else 0)

@@ -109,6 +109,8 @@ def readiness(house: Office) -> tuple[dict[str, str], bool]:
         return found, False
     late = timestamp_age_s(house)
     found["timestamps"] = "ok" if late <= LATE_S else f"late: oldest entry waits {late:.0f} s"
+    lag, age = journal_lag(house)
+    found["journal"] = "ok" if age <= LATE_S else f"late: {lag} entries since {age:.0f} s"
     for witness in house.witnesses.states().values():
         if witness.failures:
             found[f"witness {witness.name}"] = f"failing: {witness.failures} times in a row"
@@ -126,6 +128,13 @@ def timestamp_age_s(house: Office) -> float:
     return (house.clock.now() - head.signed_at).total_seconds()
 
 
+def journal_lag(house: Office) -> tuple[int, float]:
+    """(entries that would be lost with the database, seconds since the oldest was entered)."""
+    lag = house.journal.lag()
+    since = 0.0 if lag.since is None else (house.clock.now() - lag.since).total_seconds()
+    return lag.entries, max(0.0, since)
+
+
 class HouseCollector(Collector):
     """What the database says, asked at each scrape: the same from every process."""
 
@@ -137,6 +146,7 @@ class HouseCollector(Collector):
         head = house.ledger.head()
         waiting, _ = house.stamps.waiting()
         registered, statements_waiting = house.issuers.counts()
+        unjournalled, unjournalled_s = journal_lag(house)
         for name, text, value in (
             ("evidence_tree_size", "Entries in the ledger", head.size),
             (
@@ -155,6 +165,12 @@ class HouseCollector(Collector):
                 "evidence_statements_waiting",
                 "Statements of outside issuers waiting to be registered",
                 statements_waiting,
+            ),
+            ("evidence_journal_lag_entries", "Entries not in the journal yet", unjournalled),
+            (
+                "evidence_journal_lag_seconds",
+                "Age of the oldest entry not in the journal",
+                unjournalled_s,
             ),
         ):
             yield GaugeMetricFamily(name, text, value=float(value))

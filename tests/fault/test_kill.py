@@ -203,8 +203,8 @@ def check_everything(watched: Watched) -> None:
         check_growths(office.ledger, some, watched.keys)
     with closing(sqlite3.connect(watched.home / "notary.db")) as rows:
         stored = {str(id_) for (id_,) in rows.execute("SELECT id FROM deposit WHERE stored")}
-    objects = (watched.home / "objects").rglob("*")
-    assert {path.name for path in objects if path.is_file()} == stored
+    originals = (watched.home / "objects/originals").rglob("*")
+    assert {path.name for path in originals if path.is_file()} == stored
 
 
 def derive(watched: Watched, *, fully: bool) -> None:

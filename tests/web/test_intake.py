@@ -81,8 +81,9 @@ def digest_field(data: bytes, name: str = "sha-256") -> str:
 
 
 def kept(service: Service) -> set[str]:
-    """Every file in the object store, finished or not."""
-    return {path.name for path in (service.home / "objects").rglob("*") if path.is_file()}
+    """Every original in the object store, and every file that is not finished."""
+    found = (service.home / "objects").rglob("*")
+    return {path.name for path in found if path.is_file() and "journal" not in path.parts}
 
 
 def post(client: Client, data: Any, path: str = "/v1/deposits", **headers: str) -> Any:

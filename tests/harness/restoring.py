@@ -1,0 +1,144 @@
+"""A house in which everything has happened once, and its tables row by row."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from notary.digest import SHA256
+from notary.intake import Receipt
+from notary.journal_tables import WAYS, Way
+from notary.model import Case, Declared, Deposit, EventKind, Principal, Role, uuid7
+from notary.office import Office
+from notary.register import insert_case, insert_party
+from notary.witness import Witnessed, WitnessState
+from storage.database import METADATA
+from tests.harness.certified import deposit, depositor
+
+PASSWORD = "correct horse battery staple"
+
+Rows = dict[str, list[tuple[Any, ...]]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Busy:
+    """What was made. `certificates` are the JSON and PDF bytes by deposit id."""
+
+    by: Principal
+    api_key: str
+    declared: Declared
+    receipt: Receipt
+    certificates: dict[str, tuple[bytes, bytes]]
+
+
+def live(house: Office) -> Busy:
+    """Accounts, a key, a case with a party, deposits of every kind, a batch, events, tokens."""
+    by = depositor(house, "agency")
+    account = house.accounts.get(by.account_id)
+    _, api_key = house.people.create_key("operator", account, label="k", scopes=None, days=9)
+    gone, _ = house.people.create_account("operator", "left us", Role.CLERK)
+    house.people.disable("operator", gone)
+    case = open_case(house, by)
+    declared = Declared(
+        name="判决 1.txt", case=case.number, court=case.court, document_timestamp=True,
+        idempotency_key="once", client_reference="ours-1",
+    )  # fmt: skip
+    receipt = deposit(house, by, b"an original", declared)
+    deposits = [receipt.deposit]
+    deposits.append(deposit(house, by, b"another", Declared(case=case.number)).deposit)
+    by_digest = Declared(size=3, digests={SHA256: "ab" * 32}, provenance={"source": "scanner"})
+    deposits.append(house.intake.register_digests(by, by_digest).deposit)
+    house.batches.receive(
+        batch_lines(40), by=by, key="batch-once", atomic=False, check_end=lambda _said, _rows: None
+    )
+    house.chronicle.record(EventKind.OPENED, actor="clerk", deposit_id=receipt.deposit.id)
+    house.people.set_password(account, PASSWORD, keep="")
+    stamp(house)
+    cosign(house)
+    return Busy(
+        by=by,
+        api_key=api_key,
+        declared=declared,
+        receipt=receipt,
+        certificates={each.id: certify(house, each, by) for each in deposits},
+    )
+
+
+def open_case(house: Office, by: Principal) -> Case:
+    now = house.clock.now()
+    case = Case(
+        id=uuid7(now, house.randomness(10)),
+        court="Court",
+        number="(2026) 1",
+        title="A v. B",
+        opened_at=now,
+    )
+
+    def rows(connection: sa.Connection, _at: object) -> None:
+        insert_case(connection, case)
+        insert_party(connection, case.id, by.account_id)
+
+    house.chronicle.record(
+        EventKind.CASE_OPENED, actor="clerk", case_id=case.id, subject=case.number, also=rows
+    )
+    return case
+
+
+def batch_lines(count: int) -> Iterable[bytes]:
+    """Rows of digests, of which the last is a duplicate."""
+    for number in range(count):
+        reference = f"row-{min(number, count - 2)}"
+        digest = f"{min(number, count - 2):064x}"
+        row = {"digests": {SHA256: digest}, "size": 7, "client_reference": reference}
+        yield json.dumps(row).encode()
+
+
+def stamp(house: Office) -> None:
+    for name in house.stamping.authorities:
+        house.stamping.run(name)
+
+
+def cosign(house: Office) -> None:
+    """What a witness and a quiet hour leave in the rows."""
+    head, now = house.ledger.head(), house.clock.now()
+    given = Witnessed(size=head.size, root=head.root, checkpoint=head.checkpoint)
+    house.witnesses.keep(given, now)
+    state = WitnessState(
+        name="court-b", size=head.size, failures=2, last_error="slow", last_cosigned_at=now
+    )
+    house.witnesses.note(state)
+    covering = house.stamps.covering(0)
+    assert covering is not None
+    house.stamps.keep_fresh(covering.size, covering.tokens[0])
+
+
+def certify(house: Office, which: Deposit, by: Principal) -> tuple[bytes, bytes]:
+    issued = house.issue.certificate(which, by=by)
+    return issued.json, house.issue.pdf(issued, lang="zh")
+
+
+def rows_of(house: Office, *without: str) -> Rows:
+    """Every row of every table that must survive, those made again from others included."""
+    found: Rows = {}
+    with house.database.reading() as connection:
+        for table in METADATA.sorted_tables:
+            if WAYS[table.name] not in (Way.LOST, Way.OWN) and table.name not in without:
+                rows = connection.execute(sa.select(table).order_by(*table.primary_key))
+                found[table.name] = [tuple(row) for row in rows]
+    return found
+
+
+def lose_database(house: Office) -> None:
+    house.close()
+    for path in house.settings.home.glob("notary.db*"):
+        path.unlink()
+
+
+def segments(home: Path) -> list[Path]:
+    """The journal's files, the oldest first."""
+    return sorted(path for path in (home / "objects/journal").rglob("*") if path.is_file())
