@@ -16,7 +16,6 @@ from typing import Any
 
 from notary.errors import BadRotation, MalformedInput, NotaryError
 from notary.rotation import (
-    MAX_DOCUMENT_BYTES,
     Job,
     KeySet,
     Rotation,
@@ -30,7 +29,8 @@ from notary.tlog.note import VerifierKey, open_note, parse_note
 
 ROTATIONS = "rotations.json"
 MAX_ROTATIONS = 1_000
-MAX_ROTATIONS_BYTES = 4 * MAX_DOCUMENT_BYTES
+MAX_ROTATIONS_BYTES = 32 << 20
+"""A rotation of all three jobs takes some 22 KiB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
