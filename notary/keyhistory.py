@@ -17,7 +17,6 @@ from typing import Any
 from notary import statement as cose
 from notary.errors import BadRotation, BadSignature, MalformedInput, NotaryError
 from notary.rotation import (
-    MAX_DOCUMENT_BYTES,
     Job,
     KeySet,
     Rotation,
@@ -31,7 +30,8 @@ from notary.tlog.note import VerifierKey, open_note, parse_note
 
 ROTATIONS = "rotations.json"
 MAX_ROTATIONS = 1_000
-MAX_ROTATIONS_BYTES = 4 * MAX_DOCUMENT_BYTES
+MAX_ROTATIONS_BYTES = 32 << 20
+"""A rotation of all three jobs takes some 22 KiB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
