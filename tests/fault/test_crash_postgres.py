@@ -22,7 +22,8 @@ from notary.settings import Settings
 from storage.errors import StorageError
 from tests.fault.test_crash_table import WRITES, tell_of_errors
 from tests.harness.acts import ACTS, Told, check_house, copied, make_house
-from tests.harness.faults import Crash, Hook, error_at, watching
+from tests.harness.endings import Crash, error_at
+from tests.harness.faults import Hook, watching
 from tests.harness.postgres import PostgresServer, postgres, postgres_url
 
 __all__ = ["postgres", "postgres_url"]

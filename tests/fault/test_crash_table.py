@@ -31,7 +31,8 @@ from notary.office import Office, found
 from notary.settings import Settings
 from storage.errors import ObjectNotFound, StorageError
 from tests.harness.acts import ACTS, Act, Told, check_house, copied, make_house
-from tests.harness.faults import Faults, dies, exits, fails, watching
+from tests.harness.endings import dies, exits, fails
+from tests.harness.faults import Faults, watching
 
 GROUP = ("insert entry", "insert tile", "update tree_head", "commit tree_head")
 """What every act that enters something ends with."""

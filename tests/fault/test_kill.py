@@ -213,6 +213,13 @@ def derive(watched: Watched, *, fully: bool) -> None:
         checked = watched.service.cli("fsck", check=False)
         assert checked.returncode == 0, checked.stdout + checked.stderr
         return
+    if watched.chance.random() < 0.3:
+        state = watched.home / "fsck.state"
+        state.write_text(str(watched.derived))
+        checked = watched.service.cli("fsck", "--state", str(state), check=False)
+        assert checked.returncode == 0, checked.stdout + checked.stderr
+        assert not state.exists()
+        return
     found = Findings()
     with opened(watched.service) as office:
         database, objects, history = office.database, office.objects, office.keyring.history()

@@ -21,7 +21,8 @@ from notary.model import Declared
 from notary.office import Office
 from notary.settings import Settings
 from tests.harness.acts import ACTS, CLERK, Told, check_house, copied, deposit, house, make_house
-from tests.harness.faults import dies, exits, fails, watching
+from tests.harness.endings import dies, exits, fails
+from tests.harness.faults import watching
 from tests.harness.watching import SetClock
 
 YEARS_10 = 10 * 365 * 86_400
