@@ -39,6 +39,7 @@ from notary.clock import parse_rfc3339
 from notary.digest import parse_digest_field, parse_digests
 from notary.errors import BadRotation, BadTimestamp, MalformedInput, Rejected
 from notary.issuer_key import parse_issuer_key
+from notary.journal_segment import Block, SegmentHead, encode_segment, parse_segment
 from notary.keyhistory import encode_rotations, parse_rotations
 from notary.provenance import parse_provenance
 from notary.receipt import parse_receipt, sign_inclusion
@@ -105,6 +106,17 @@ ADMITTED = admitted(
     origin="log.example/court",
     at=datetime(2026, 11, 24, tzinfo=UTC),
 )
+SEGMENT = encode_segment(
+    origin="log.example/court",
+    number=0,
+    previous=bytes(32),
+    first=0,
+    end=1,
+    head=SegmentHead(size=1, root=bytes(32), checkpoint=NOTE.encode(), signed_at="2026-11-24"),
+    at="2026-11-24T14:03:05.123456Z",
+    blocks=[Block(table="entry", columns=("idx", "statement"), rows=((0, b"x"),))],
+    sign=KEY.sign,
+)
 CHAIN = Chain()
 CHAIN.rotate(5)
 POLICY = f"log {VKEY}\n# one\nwitness w {ML_DSA.verifier.encode()}\ngroup g 1 w\nquorum g\n"
@@ -169,6 +181,7 @@ PARSERS: dict[str, Parser] = {
     "notary.issuer_key.parse_issuer_key": malformed(
         parse_issuer_key, *(each.pem for each in ISSUERS), ADMITTED.keys[0].key.cose_key
     ),
+    "notary.journal_segment.parse_segment": malformed(parse_segment, SEGMENT),
     "notary.keyhistory.parse_rotations": Parser(
         parse=parse_rotations, error=BadRotation, samples=(encode_rotations(CHAIN.registered),)
     ),

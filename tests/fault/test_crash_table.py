@@ -282,10 +282,11 @@ def _whole_file(label: str, number: int = 1) -> list[str]:
 
 
 FOUNDING = (
+    "home: fsync folder",
     *(write for number in range(1, 6) for write in _whole_file("keys", number)),
-    *_whole_file("home"), "home: fsync folder 2",
+    *_whole_file("home")[:-1], "home: fsync folder 2",
     "insert tree_head", "insert entry", "insert tile", "update tree_head", "insert house",
-    "insert account", "insert sign_in_link", "commit sign_in_link",
+    "insert journal", "insert account", "insert sign_in_link", "commit sign_in_link",
     "home: create 2", "home: write 2", "home: fsync file 2", "home: rename", "home: fsync folder 3",
 )  # fmt: skip
 

@@ -34,7 +34,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import event
 
-from notary import batch_rows
+from notary import row_signing
 from storage import durable, local
 
 Hook = Callable[[str, str], None]
@@ -362,7 +362,7 @@ def watching(root: Path) -> Iterator[Faults]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(durable, "os", faults)
         patch.setattr(local, "os", faults)
-        patch.setattr(batch_rows, "tempfile", _Spools(faults))
+        patch.setattr(row_signing, "tempfile", _Spools(faults))
         event.listen(sa.Engine, "do_connect", connect)
         try:
             yield faults
