@@ -21,7 +21,8 @@ from bench.house import office, say
 from bench.ledger import rate
 from notary.model import Declared, Principal
 from notary.office import Office
-from notary.verify import Document, Verdict, verify
+from notary.verdict import Document, Verdict
+from notary.verify import verify
 
 CERTIFICATES = 100
 Papers = tuple[bytes, Document]

@@ -26,7 +26,8 @@ from notary.sweep import orphans
 from notary.tlog.note import parse_note
 from notary.trust import Trust
 from notary.tsp import parse_response, verify_token
-from notary.verify import Document, Verdict, verify
+from notary.verdict import Document, Verdict
+from notary.verify import verify
 from storage.database import Database
 from storage.errors import InvalidKey, ObjectDiffers, ObjectNotFound
 from storage.objects import ObjectStore

@@ -44,7 +44,8 @@ from notary.statement import parse_statement
 from notary.tlog.note import parse_note
 from notary.tlog.proof import TlogProof
 from notary.trust import Trust
-from notary.verify import Document, Verdict, verify
+from notary.verdict import Document, Verdict
+from notary.verify import verify
 from storage.database import Database
 from storage.objects import ObjectStore
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from certs.wording import Lang, load_wording
 from notary.clock import parse_rfc3339
-from notary.verify import Facts, Report
+from notary.verdict import Facts, Report
 
 
 def registered_at(report: Report) -> datetime | None:

@@ -21,12 +21,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import datetime
-from enum import StrEnum
-from functools import lru_cache
-from typing import ParamSpec, TypeVar
 
 from certs.certificate import Certificate, Key, Timestamp, parse_certificate
 from certs.errors import CertificateMalformed, SealInvalid, UnsupportedFormat
@@ -42,100 +38,19 @@ from notary.errors import (
     MalformedInput,
     Unverifiable,
 )
+from notary.judged import (
+    embedded_keys,
+    judge_token,
+    open_log_checkpoint,
+    remembering,
+    trusted_keys,
+)
 from notary.record import EVIDENCE, disclosed, parse_record
 from notary.tlog import merkle
-from notary.tlog.checkpoint import Checkpoint, parse_checkpoint_text
-from notary.tlog.note import (
-    ED25519,
-    MLDSA44_COSIGNATURE,
-    VerifierKey,
-    open_note,
-    parse_note,
-    parse_vkey,
-)
+from notary.tlog.note import VerifierKey, open_note, parse_note
 from notary.tlog.policy import NONE
 from notary.trust import Trust
-from notary.tsp import parse_response, verify_token
-
-LOG_KEY_TYPES = (ED25519, MLDSA44_COSIGNATURE)
-
-
-class Verdict(StrEnum):
-    CONFIRMED = "confirmed"
-    NOT_THIS_FILE = "not_this_file"
-    NOT_GENUINE = "not_genuine"
-    UNDECIDED = "undecided"
-    SUPERSEDED = "superseded"
-
-
-EXIT_STATUS: dict[Verdict, int] = {
-    Verdict.CONFIRMED: 0,
-    Verdict.NOT_THIS_FILE: 1,
-    Verdict.NOT_GENUINE: 1,
-    Verdict.UNDECIDED: 2,
-    Verdict.SUPERSEDED: 3,
-}
-
-
-class Status(StrEnum):
-    PASSED = "passed"
-    FAILED = "failed"
-    NOT_MADE = "not_made"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
-    """One check. `code` says what failed or why it was not made; `detail` shows both sides."""
-
-    name: str
-    status: Status
-    code: str | None = None
-    detail: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Document:
-    """The bytes in hand, as their digests and size."""
-
-    digests: Mapping[str, str]
-    size: int
-    is_certificate: bool = False
-    """It is itself a certificate: handed in by mistake more often than not."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
-    """What a genuine certificate says. Never filled from one that does not check out."""
-
-    certificate_id: str
-    issuer: str
-    origin: str
-    deposit_id: str
-    sections: Mapping[str, object]
-    index: int
-    size: int
-    received_at: str
-    registered_at: str
-    timestamped_at: str | None
-    issued_at: str
-    self_operated_only: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
-    """`trusted_keys` is False when only the keys embedded in the certificate were used."""
-
-    verdict: Verdict
-    code: str
-    checks: tuple[Check, ...]
-    trusted_keys: bool
-    facts: Facts | None
-    document: Document | None
-
-    @property
-    def exit_status(self) -> int:
-        return EXIT_STATUS[self.verdict]
-
+from notary.verdict import Check, Document, Facts, Report, Status, Verdict
 
 _HEX = re.compile(r"[0-9a-f]{64}")
 
@@ -235,7 +150,7 @@ class _Examination:
     def _keys(self, certificate: Certificate) -> tuple[tuple[VerifierKey, ...], tuple[Key, ...]]:
         """The keys to go by: the trust file's, or the embedded ones, which is then said."""
         try:
-            read = _remembering(_log_keys, *certificate.keys.log)
+            read = remembering(embedded_keys, *certificate.keys.log)
             embedded = read(certificate.keys.log)
         except MalformedInput as exc:
             raise self._fail("log_keys", "certificate_altered", exc) from exc
@@ -247,7 +162,7 @@ class _Examination:
         if (
             certificate.log.origin != trust.origin
             or certificate.issuer.origin != trust.origin
-            or signer not in [key.kid for key in _trusted_keys(trust.certificate_keys)]
+            or signer not in [key.kid for key in trusted_keys(trust.certificate_keys)]
         ):
             self._leave(
                 "log_keys",
@@ -257,7 +172,7 @@ class _Examination:
             )
             raise _Stop(Verdict.UNDECIDED, "unknown_key")
         self._pass("log_keys")
-        return trust.log_keys, _trusted_keys(trust.statement_keys)
+        return trust.log_keys, trusted_keys(trust.statement_keys)
 
     def _record(self, certificate: Certificate) -> tuple[dict[str, object], dict[str, object]]:
         try:
@@ -305,7 +220,7 @@ class _Examination:
         """The signed text of the checkpoint."""
         entry = certificate.log
         try:
-            open_ = _remembering(_open_checkpoint, entry.checkpoint)
+            open_ = remembering(open_log_checkpoint, entry.checkpoint)
             text, checkpoint, signatures = open_(entry.checkpoint, keys)
             if (checkpoint.origin, checkpoint.size) != (entry.origin, entry.size):
                 raise BadSignature(
@@ -395,7 +310,7 @@ class _Examination:
         else:
             roots = stamp.chain[-1:]
         try:
-            judge = _remembering(_judge_token, stamp.response, *stamp.chain)
+            judge = remembering(judge_token, stamp.response, *stamp.chain)
             gen_time = judge(stamp.response, imprint, roots, stamp.chain)
         except (BadTimestamp, MalformedInput) as exc:
             raise self._fail("timestamp", "timestamp_invalid", exc) from exc
@@ -461,52 +376,6 @@ class _Examination:
             )
         )
         return code
-
-
-# All entries of one second share a checkpoint and its tokens, so whoever verifies many certificates
-# meets the same ones again. What was judged is remembered by everything that went in; a failure
-# raises, and is not remembered. Large ones are not kept: strangers may send what they like.
-_REMEMBERED = 64
-_REMEMBERED_BYTES = 32 * 1024
-P = ParamSpec("P")
-T = TypeVar("T")
-
-
-def _remembering(act: Callable[P, T], *parts: str | bytes) -> Callable[P, T]:
-    if sum(map(len, parts)) <= _REMEMBERED_BYTES:
-        return act
-    forgetful: Callable[P, T] = act.__wrapped__  # type: ignore[attr-defined]  # lru_cache's own
-    return forgetful
-
-
-@lru_cache(maxsize=_REMEMBERED)
-def _log_keys(lines: tuple[str, ...]) -> tuple[VerifierKey, ...]:
-    return tuple(parse_vkey(line) for line in lines)
-
-
-@lru_cache(maxsize=_REMEMBERED)
-def _trusted_keys(raw: tuple[bytes, ...]) -> tuple[Key, ...]:
-    return tuple(Key.of(key) for key in raw)
-
-
-@lru_cache(maxsize=_REMEMBERED)
-def _open_checkpoint(signed: str, keys: tuple[VerifierKey, ...]) -> tuple[str, Checkpoint, int]:
-    """(signed text, what it says, how many signatures hold)."""
-    note = parse_note(signed.encode("utf-8"))
-    checkpoint = parse_checkpoint_text(note.text)
-    # Only the log itself speaks for its tree: no other key that is trusted for something (a
-    # witness's, another log's) makes a checkpoint of this one.
-    own = [key for key in keys if key.name == checkpoint.origin and key.type in LOG_KEY_TYPES]
-    return note.text, checkpoint, len(open_note(note, own))
-
-
-@lru_cache(maxsize=_REMEMBERED)
-def _judge_token(
-    response: bytes, imprint: bytes, roots: tuple[bytes, ...], chain: tuple[bytes, ...]
-) -> datetime:
-    """The token's own time, once all of it holds."""
-    token = parse_response(response)
-    return verify_token(token, imprint=imprint, roots=roots, intermediates=chain).gen_time
 
 
 def registered_content(sections: Mapping[str, object]) -> tuple[str | None, int | None]:

@@ -40,7 +40,8 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "authority outside pack",
         "report",
         "verify custody access declaration admission",
-        "tsp trust provenance",
+        "judged",
+        "tsp trust provenance verdict",
         "cms",
         "certpath",
         "receipt",
@@ -56,8 +57,8 @@ ROWS: tuple[frozenset[str], ...] = tuple(
 PURE = frozenset(
     (  # noqa: SIM905  # names read better than a column of quotes
         "tlog signed_head der certpath cms tsp trust digest record statement receipt provenance "
-        "rotation keyhistory declaration verify custody access model errors admission issuer_key "
-        "signed_statement cbor journal_segment"
+        "rotation keyhistory declaration verify verdict judged custody access model errors "
+        "admission issuer_key signed_statement cbor journal_segment"
     ).split()
 )
 IMPURE_MODULES = frozenset(

@@ -31,7 +31,7 @@ from notary.statement import (
     POLICY_TYPE,
     ROTATION_TYPE,
 )
-from notary.verify import EXIT_STATUS
+from notary.verdict import EXIT_STATUS
 from notary.web import scrapi
 from notary.web.problems import BY_CLASS, BY_CODE, TITLES
 from tests.test_architecture import ROWS

@@ -22,7 +22,8 @@ from notary.digest import SM3, Digester
 from notary.errors import MalformedInput
 from notary.report import registered_at, report_object
 from notary.trust import Trust, parse_trust
-from notary.verify import Document, Report, Status, verify
+from notary.verdict import Document, Report, Status
+from notary.verify import verify
 
 CHUNK = 1 << 20
 # How every certificate begins, its names being sorted; other JSON documents do not.

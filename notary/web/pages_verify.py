@@ -11,7 +11,7 @@ from notary.digest import SHA256, parse_digests
 from notary.errors import MalformedInput, Rejected
 from notary.model import check_name
 from notary.report import registered_at, report_object
-from notary.verify import Document
+from notary.verdict import Document
 from notary.web import verification
 from notary.web.pages_frame import bp, in_other_language, language, render, said
 from notary.web.verification import HandedIn

@@ -14,7 +14,8 @@ from notary.declaration import parse_object, parse_size
 from notary.digest import Digester, parse_digests
 from notary.errors import MalformedInput, TooLarge
 from notary.report import report_object
-from notary.verify import Document, Report, verify
+from notary.verdict import Document, Report
+from notary.verify import verify
 from notary.web.api import LANG, as_json, language
 from notary.web.auth import office
 from notary.web.openapi import answer, describe, ref

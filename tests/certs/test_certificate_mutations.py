@@ -15,7 +15,8 @@ from certs.errors import CertificateMalformed
 from notary.digest import Digester
 from notary.report import report_object
 from notary.trust import parse_trust
-from notary.verify import Document, Report, Verdict, verify
+from notary.verdict import Document, Report, Verdict
+from notary.verify import verify
 from tests.harness.certified import DOCUMENT, Papers, certify
 
 SAMPLE = 400

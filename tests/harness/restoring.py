@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from notary.digest import SHA256
 from notary.intake import Receipt
+from notary.issuer_key import parse_issuer_key
 from notary.journal_tables import WAYS, Way
 from notary.model import Case, Declared, Deposit, EventKind, Principal, Role, uuid7
 from notary.office import Office
@@ -19,6 +20,8 @@ from notary.register import insert_case, insert_party
 from notary.witness import Witnessed, WitnessState
 from storage.database import METADATA
 from tests.harness.certified import deposit, depositor
+from tests.harness.issuer import OutsideIssuer
+from tests.harness.rotating import EVERY
 
 PASSWORD = "correct horse battery staple"
 
@@ -37,7 +40,9 @@ class Busy:
 
 
 def live(house: Office) -> Busy:
-    """Accounts, a key, a case with a party, deposits of every kind, a batch, events, tokens."""
+    """Accounts, a key, a case with a party, deposits of every kind, a batch, events, tokens; the
+    house's keys rotated in the middle of it; an outside issuer with a statement and one that
+    waits."""
     by = depositor(house, "agency")
     account = house.accounts.get(by.account_id)
     _, api_key = house.people.create_key("operator", account, label="k", scopes=None, days=9)
@@ -56,6 +61,13 @@ def live(house: Office) -> Busy:
     house.batches.receive(
         batch_lines(40), by=by, key="batch-once", atomic=False, check_end=lambda _said, _rows: None
     )
+    house.rotating.rotate(EVERY)
+    vendor = OutsideIssuer.new("https://vendor.example")
+    house.admitting.admit(
+        "operator", iss=vendor.iss, key=parse_issuer_key(vendor.pem), kid=vendor.kid
+    )
+    house.registering.register(vendor.statement(b"at once"), later=False)
+    house.registering.register(vendor.statement(b"later"), later=True)
     house.chronicle.record(EventKind.OPENED, actor="clerk", deposit_id=receipt.deposit.id)
     house.people.set_password(account, PASSWORD, keep="")
     stamp(house)

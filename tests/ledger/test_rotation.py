@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import sqlite3
 import threading
 from base64 import b64decode, urlsafe_b64encode
 from collections.abc import Callable, Iterator
@@ -35,7 +34,8 @@ from notary.tlog.checkpoint import parse_checkpoint_text
 from notary.tlog.note import open_note, parse_note, parse_vkey
 from notary.tlog.proof import parse_proof
 from notary.trust import parse_trust
-from notary.verify import Document, Report, Status, Verdict, verify
+from notary.verdict import Document, Report, Status, Verdict
+from notary.verify import verify
 from tests.harness.certified import deposit, depositor, open_house
 from tests.harness.postgres import shared_postgres
 from tests.harness.server import Service
@@ -505,18 +505,6 @@ def test_a_commit_that_fails_leaves_the_old_keys(house: Office, by: Principal) -
     assert house.keyring.history().serial == 0
     put(house, by, "goes on")
     assert faults(house) == {}
-
-
-def test_a_database_from_before_rotations_gets_their_table(house: Office, by: Principal) -> None:
-    house.close()
-    with sqlite3.connect(house.settings.home / "notary.db") as rows:
-        rows.execute("DROP TABLE key_rotation")
-    rows.close()
-    again = Office(house.settings)
-    again.rotating.rotate(EVERY)
-    put(again, by, "goes on")
-    assert faults(again) == {}
-    again.close()
 
 
 def test_a_database_from_before_a_rotation_that_was_published_is_refused(house: Office) -> None:

@@ -183,7 +183,7 @@ def test_many_at_once_get_one_index(stage: Stage) -> None:
 
     with ThreadPoolExecutor(16) as pool:
         answers = list(pool.map(ask, range(64)))
-    assert {answer.status_code for answer in answers} == {201, 303}
+    assert {201} <= {answer.status_code for answer in answers} <= {201, 303}
     indices = {index_of(answer.content) for answer in answers if answer.status_code == 201}
     assert len(indices) == 1
     assert index_of(stage.anyone.get(f"/entries/{id_of(data)}").content) in indices

@@ -1,0 +1,74 @@
+"""What certificates of one house share, judged once. PURE.
+
+All entries of one second share a checkpoint and its tokens, so whoever verifies many certificates
+meets the same ones again. What was judged is remembered by everything that went in; a failure
+raises, and is not remembered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from functools import lru_cache
+from typing import ParamSpec, TypeVar
+
+from certs.certificate import Key
+from notary.tlog.checkpoint import Checkpoint, parse_checkpoint_text
+from notary.tlog.note import (
+    ED25519,
+    MLDSA44_COSIGNATURE,
+    VerifierKey,
+    open_note,
+    parse_note,
+    parse_vkey,
+)
+from notary.tsp import parse_response, verify_token
+
+LOG_KEY_TYPES = (ED25519, MLDSA44_COSIGNATURE)
+_REMEMBERED = 64
+_REMEMBERED_BYTES = 32 * 1024
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def remembering(act: Callable[P, T], *parts: str | bytes) -> Callable[P, T]:
+    """`act`, which remembers; or itself without its memory, where its arguments `parts` are large:
+    strangers may send what they like."""
+    if sum(map(len, parts)) <= _REMEMBERED_BYTES:
+        return act
+    forgetful: Callable[P, T] = act.__wrapped__  # type: ignore[attr-defined]  # lru_cache's own
+    return forgetful
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def embedded_keys(lines: tuple[str, ...]) -> tuple[VerifierKey, ...]:
+    """Of vkey lines. Raises MalformedInput."""
+    return tuple(parse_vkey(line) for line in lines)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def trusted_keys(raw: tuple[bytes, ...]) -> tuple[Key, ...]:
+    """Of raw Ed25519 public keys, with their kids."""
+    return tuple(Key.of(key) for key in raw)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def open_log_checkpoint(signed: str, keys: tuple[VerifierKey, ...]) -> tuple[str, Checkpoint, int]:
+    """(signed text, what it says, how many signatures by the log's own keys hold). Raises
+    MalformedInput, BadSignature, Unverifiable."""
+    note = parse_note(signed.encode("utf-8"))
+    checkpoint = parse_checkpoint_text(note.text)
+    # Only the log itself speaks for its tree: no other key that is trusted for something (a
+    # witness's, another log's) makes a checkpoint of this one.
+    own = [key for key in keys if key.name == checkpoint.origin and key.type in LOG_KEY_TYPES]
+    return note.text, checkpoint, len(open_note(note, own))
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def judge_token(
+    response: bytes, imprint: bytes, roots: tuple[bytes, ...], chain: tuple[bytes, ...]
+) -> datetime:
+    """The token's own time, once all of it holds. Raises BadTimestamp, MalformedInput,
+    Unverifiable."""
+    token = parse_response(response)
+    return verify_token(token, imprint=imprint, roots=roots, intermediates=chain).gen_time
