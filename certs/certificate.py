@@ -85,7 +85,8 @@ class Keys:
 class LogEntry:
     """Where the statement is in the ledger: RFC 6962 inclusion proof and signed checkpoint.
 
-    `checkpoint` is the signed note verbatim (C2SP tlog-checkpoint), cosignatures included.
+    `checkpoint` is the signed note verbatim (C2SP tlog-checkpoint), cosignatures included;
+    `witness_policy` the lines of the C2SP tlog-policy that these meet, None without witnesses.
     """
 
     origin: str
@@ -93,6 +94,7 @@ class LogEntry:
     size: int
     inclusion_proof: tuple[bytes, ...]
     checkpoint: str
+    witness_policy: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,13 +231,17 @@ def _issuer(node: Node) -> Issuer:
 
 
 def _log_entry(node: Node, checkpoint: str | None) -> LogEntry:
-    part = node.members("origin", "index", "size", "inclusion_proof", "checkpoint")
+    part = node.members(
+        "origin", "index", "size", "inclusion_proof", "checkpoint", maybe=("witness_policy",)
+    )
+    policy = part.get("witness_policy")
     entry = LogEntry(
         origin=part["origin"].text(_NOT_EMPTY),
         index=part["index"].integer(least=0),
         size=part["size"].integer(least=1),
         inclusion_proof=part["inclusion_proof"].each(64, lambda item: item.base64(exactly=32)),
         checkpoint=part["checkpoint"].text(_NOT_EMPTY) if checkpoint is None else checkpoint,
+        witness_policy=None if policy is None else policy.text(_NOT_EMPTY),
     )
     if entry.index >= entry.size:
         raise CertificateMalformed(f"log index {entry.index} is not below size {entry.size}")
@@ -313,6 +319,7 @@ def _unsigned_members(certificate: UnsignedCertificate) -> dict[str, object]:
             "size": log.size,
             "inclusion_proof": [b64(node) for node in log.inclusion_proof],
             "checkpoint": log.checkpoint,
+            **({} if log.witness_policy is None else {"witness_policy": log.witness_policy}),
         },
         "timestamps": _timestamps_members(certificate.timestamps),
         "times": {

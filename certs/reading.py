@@ -43,9 +43,11 @@ class Node(NamedTuple):
     value: object
     where: str
 
-    def members(self, *names: str) -> dict[str, Node]:
-        """The members of an object that has exactly these names."""
+    def members(self, *names: str, maybe: tuple[str, ...] = ()) -> dict[str, Node]:
+        """The members of an object that has exactly these names, of those in `maybe` any."""
         found = self._object()
+        if maybe:
+            names = (*names, *(name for name in maybe if name in found))
         if found.keys() != set(names):
             missing = sorted(set(names) - found.keys())
             unknown = sorted(str(name)[:40] for name in found.keys() - set(names))

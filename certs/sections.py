@@ -188,6 +188,13 @@ def root_hash(checkpoint: str) -> str:
     return lines[2]
 
 
+def cosigners(checkpoint: str, origin: str) -> tuple[str, ...]:
+    """The names on the checkpoint's signature lines that are not the log's own, once each."""
+    lines = checkpoint.rpartition("\n\n")[2].splitlines()
+    names = [line.split(" ")[1] for line in lines if line.startswith("\u2014 ")]
+    return tuple(dict.fromkeys(name for name in names if name != origin))
+
+
 def log_key_id(vkey: str) -> str:
     """`<key id> <kind of key>` from a C2SP vkey line `<name>+<hex key id>+<base64 key>`.
 

@@ -13,7 +13,7 @@ from certs.bundle import timestamp_stem
 from certs.certificate import FILE_NAME, TYPE, Certificate, Timestamp
 from certs.glyphs import Coverage, Run, deceives
 from certs.reading import b64url
-from certs.sections import Content, Sections, log_key_id, read_sections, root_hash
+from certs.sections import Content, Sections, cosigners, log_key_id, read_sections, root_hash
 from certs.wording import Wording
 
 Sheet = dict[str, object]
@@ -281,15 +281,16 @@ class _Drawing:
         log = self.certificate.log
         place = self._say("entry_of", index=f"{log.index:,}", size=f"{log.size:,}")
         ids = [log_key_id(vkey) for vkey in self.certificate.keys.log]
-        return {
-            "title": self._say("ledger"),
-            "rows": [
-                self._row("origin", self._line(log.origin)),
-                self._row("entry", self._line(place, "strong")),
-                self._row("root", self._line(root_hash(log.checkpoint), "mono")),
-                self._row("log_keys", *(self._line(id_, "mono") for id_ in ids)),
-            ],
-        }
+        rows = [
+            self._row("origin", self._line(log.origin)),
+            self._row("entry", self._line(place, "strong")),
+            self._row("root", self._line(root_hash(log.checkpoint), "mono")),
+            self._row("log_keys", *(self._line(id_, "mono") for id_ in ids)),
+        ]
+        if log.witness_policy is not None:
+            names = cosigners(log.checkpoint, log.origin)
+            rows.append(self._row("cosigned_by", *(self._line(name) for name in names)))
+        return {"title": self._say("ledger"), "rows": rows}
 
     def _timestamps(self) -> Sheet:
         return {

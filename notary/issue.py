@@ -31,9 +31,10 @@ from notary import __version__
 from notary.chronicle import Chronicle
 from notary.clock import Clock, parse_rfc3339, rfc3339
 from notary.digest import SHA256
-from notary.errors import Conflict, Corrupt, NotFound
+from notary.errors import BadSignature, Conflict, Corrupt, NotFound, Unverifiable
 from notary.intake import object_key
 from notary.issued import CERTIFICATE
+from notary.judged import meet_policy
 from notary.keyhistory import KeyHistory
 from notary.keyring import Held, Keyring
 from notary.ledger import Ledger
@@ -79,8 +80,10 @@ class Issue:
         keyring: Keyring,
         issuer: Issuer,
         trust: Callable[[], Trust],
+        witness_policy: str | None,
         base_url: str,
     ) -> None:
+        """`witness_policy` are the lines of the tlog-policy by which witnesses are asked."""
         self._database = database
         self._ledger = ledger
         self._stamps = stamps
@@ -91,6 +94,7 @@ class Issue:
         self._keyring = keyring
         self._issuer = issuer
         self._trust = trust
+        self._witness_policy = witness_policy
         self._base_url = base_url
 
     def certificate(self, deposit: Deposit, *, by: Principal) -> Issued:
@@ -218,6 +222,7 @@ class Issue:
                 size=size,
                 inclusion_proof=proof,
                 checkpoint=checkpoint.decode("utf-8"),
+                witness_policy=self._policy_met(checkpoint),
             ),
             timestamps=tuple(stamps),
             times=Times(
@@ -228,6 +233,18 @@ class Issue:
             ),
             keys=_keys_of(statement, checkpoint, held, self._keyring.history()),
         )
+
+    def _policy_met(self, checkpoint: bytes) -> str | None:
+        """The policy, where the cosignatures meet it: those of an earlier one may not, and when
+        failing open there may be too few."""
+        policy = self._witness_policy
+        if policy is None:
+            return None
+        try:
+            met = meet_policy(checkpoint.decode("utf-8"), policy)
+        except (BadSignature, Unverifiable):
+            return None
+        return policy if met else None
 
     def _check(self, encoded: bytes, deposit: Deposit) -> None:
         document = Document(digests={SHA256: deposit.sha256}, size=deposit.size)

@@ -22,6 +22,7 @@ from notary.tlog.note import (
     parse_note,
     parse_vkey,
 )
+from notary.tlog.policy import parse_policy
 from notary.tsp import parse_response, verify_token
 
 LOG_KEY_TYPES = (ED25519, MLDSA44_COSIGNATURE)
@@ -62,6 +63,17 @@ def open_log_checkpoint(signed: str, keys: tuple[VerifierKey, ...]) -> tuple[str
     # witness's, another log's) makes a checkpoint of this one.
     own = [key for key in keys if key.name == checkpoint.origin and key.type in LOG_KEY_TYPES]
     return note.text, checkpoint, len(open_note(note, own))
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def meet_policy(signed: str, policy: str) -> tuple[str, ...]:
+    """The names of the witnesses whose cosignatures meet a tlog-policy. Raises MalformedInput,
+    BadSignature, Unverifiable."""
+    asked = parse_policy(policy)
+    note = parse_note(signed.encode("utf-8"))
+    cosigners = open_note(note, [witness.key for witness in asked.witnesses])
+    asked.check([each.key for each in cosigners])
+    return tuple(each.key.name for each in cosigners)
 
 
 @lru_cache(maxsize=_REMEMBERED)

@@ -260,6 +260,7 @@ class Office:
             keyring=self.keyring,
             issuer=Issuer(name=self.house.name, origin=self.house.origin, software=SOFTWARE),
             trust=lambda: self.trust,
+            witness_policy=self._witness_policy(),
             base_url=settings.base_url,
         )
 
@@ -339,14 +340,20 @@ class Office:
             for url in settings.tsa_urls
         )
 
-    def _witnessing(self) -> Witnessing | None:
+    def _witness_policy(self) -> str | None:
         path = self.settings.witness_policy
         if path is None:
             return None
         try:
-            policy = parse_policy(path.read_text("utf-8"))
+            return path.read_text("utf-8")
         except (OSError, UnicodeDecodeError) as exc:
             raise Corrupt(f"policy {path} cannot be read: {exc}", name=str(path)) from exc
+
+    def _witnessing(self) -> Witnessing | None:
+        lines = self._witness_policy()
+        if lines is None:
+            return None
+        policy = parse_policy(lines)
         return Witnessing(
             ledger=self.ledger,
             witnesses=self.witnesses,

@@ -10,8 +10,9 @@ The checks, in the order they are made:
  6. checkpoint              the signed tree head: origin, size, signatures
  7. inclusion               the statement is the leaf at its index under that root
  8. witnesses               the quorum of cosignatures, where the trust file asks for one
- 9. timestamp               one per token: imprint, signature, chain, at the token's own time
-10. document_digest, document_size   the bytes in hand are the registered ones
+ 9. witness_policy          the cosignatures meet the policy that the certificate says they meet
+10. timestamp               one per token: imprint, signature, chain, at the token's own time
+11. document_digest, document_size   the bytes in hand are the registered ones
 
 *Altered* is said only of what was tested and failed; all else is *could not be checked, because*.
 The same code answers the command line, the page and the API; words are in certs/wording/.
@@ -24,7 +25,7 @@ import re
 from collections.abc import Mapping
 from datetime import datetime
 
-from certs.certificate import Certificate, Key, Timestamp, parse_certificate
+from certs.certificate import Certificate, Key, LogEntry, Timestamp, parse_certificate
 from certs.errors import CertificateMalformed, SealInvalid, UnsupportedFormat
 from certs.seal import check_seal
 from notary import statement as cose
@@ -41,6 +42,7 @@ from notary.errors import (
 from notary.judged import (
     embedded_keys,
     judge_token,
+    meet_policy,
     open_log_checkpoint,
     remembering,
     trusted_keys,
@@ -245,6 +247,7 @@ class _Examination:
             raise self._fail("inclusion", "inclusion_proof_invalid", exc) from exc
         self._pass("inclusion", f"leaf {entry.index} of {entry.size}")
         self._witnesses(entry.checkpoint)
+        self._own_policy(entry)
         return text
 
     def _witnesses(self, checkpoint: str) -> None:
@@ -262,6 +265,18 @@ class _Examination:
             self._leave("witnesses", "witness_quorum_missing", str(exc))
             raise _Stop(Verdict.UNDECIDED, "witness_quorum_missing") from exc
         self._pass("witnesses", ", ".join(each.key.name for each in cosigners))
+
+    def _own_policy(self, entry: LogEntry) -> None:
+        """The policy that the certificate says its cosignatures meet, if it says one."""
+        policy = entry.witness_policy
+        if policy is None:
+            return
+        try:
+            meet = remembering(meet_policy, entry.checkpoint, policy)
+            names = meet(entry.checkpoint, policy)
+        except (MalformedInput, BadSignature, Unverifiable) as exc:
+            raise self._fail("witness_policy", "certificate_altered", exc) from exc
+        self._pass("witness_policy", ", ".join(names))
 
     # --- time ------------------------------------------------------------------------------
 

@@ -49,6 +49,7 @@ CHECKS = (
     "checkpoint",
     "log_keys",
     "witnesses",
+    "witness_policy",
     "timestamp",
     "document_digest",
     "document_size",

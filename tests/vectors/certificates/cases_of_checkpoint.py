@@ -71,7 +71,11 @@ def spoiled(line: NoteSignature) -> NoteSignature:
 
 
 def all_cases(house: House, draft: UnsignedCertificate) -> list[Case]:
-    return [*line_cases(house, draft), *witness_cases(house, draft)]
+    return [
+        *line_cases(house, draft),
+        *witness_cases(house, draft),
+        *own_policy_cases(house, draft),
+    ]
 
 
 def _with(house: House, draft: UnsignedCertificate, checkpoint: str) -> bytes:
@@ -174,4 +178,33 @@ def witness_cases(house: House, draft: UnsignedCertificate) -> list[Case]:
              missing, quorum_of_both, a),
         case("witness_line_spoiled_fail", "One witness would be enough and is there; the other's "
              "line does not hold.", "checkpoint_invalid", any_of_both, a, spoiled(b)),
+    ]  # fmt: skip
+
+
+def own_policy_cases(house: House, draft: UnsignedCertificate) -> list[Case]:
+    """The certificate itself says which policy its cosignatures meet."""
+    note = parse_note(draft.log.checkpoint.encode())
+    a, b = COURT_A.sign(note.text), COURT_B.sign(note.text)
+    both = policy("group both all court-a court-b\nquorum both")
+    either = policy("group either any court-a court-b\nquorum either")
+
+    def case(name: str, why: str, code: str, said: str, *more: NoteSignature) -> Case:
+        checkpoint = replace(note, signatures=(*note.signatures, *more)).encode().decode()
+        log = replace(draft.log, checkpoint=checkpoint, witness_policy=said)
+        return Case(
+            name=name, why=why, certificate=house.seal(replace(draft, log=log)),
+            verdict="confirmed" if code == "match" else "not_genuine", code=code,
+            trust=house.trust(),
+        )  # fmt: skip
+
+    altered = "certificate_altered"
+    return [
+        case("match_own_policy_met", "The certificate says which witnesses were asked, and they "
+             "cosigned; the trust file asks for none.", "match", both, a, b),
+        case("own_policy_one_short_fail", "The certificate says that two witnesses cosigned, one "
+             "did.", altered, both, a),
+        case("own_policy_line_spoiled_fail", "One witness would be enough and is there; the "
+             "other's line does not hold.", altered, either, a, spoiled(b)),
+        case("own_policy_unreadable_fail", "The member is no tlog-policy.", altered,
+             "witness court-a\n", a, b),
     ]  # fmt: skip
