@@ -352,6 +352,29 @@ def test_two_at_once_take_nothing_twice_and_do_not_stumble(
     assert derive(folder, identity(house)).faults == []
 
 
+def test_a_copy_does_not_stumble_over_partial_tiles_that_are_collected_as_it_drops_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house, folder = new_house(tmp_path / "house", SetClock()), tmp_path / "copy"
+    for count in (99, 100):
+        grow(house, count)
+        copy(OfficeSource(house), folder, identity(house))
+    grow(house, 300)
+    read = Path.read_bytes
+
+    def collected_first(path: Path) -> bytes:
+        if path.parent.name.endswith(".p"):
+            path.unlink()
+        return read(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", collected_first)
+        assert copy(OfficeSource(house), folder, identity(house)).size == 500
+    collect(folder, identity(house))
+    assert not (folder / "tile/0/000.p").exists()
+    assert derive(folder, identity(house)).faults == []
+
+
 # --- the command ----------------------------------------------------------------------------------
 
 
