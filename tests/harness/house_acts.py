@@ -160,6 +160,13 @@ def _admit_held(office: Office) -> None:
 # --- their statements ---------------------------------------------------------------------------
 
 
+def _taken(root: Path) -> None:
+    """It waits already when somebody asks for it at once."""
+    with house(root, chance=7) as office:
+        _admit(office)
+        _wait(office)
+
+
 def _register(office: Office) -> object:
     return office.registering.register(STATEMENTS[0], later=False)
 
@@ -226,7 +233,7 @@ ACTS: dict[str, Act] = {
     "journal-on": Act(run=_journal, held=_journal_held, spoil=_first_segment),
     "rotation": Act(run=_rotate, held=_rotate_held, outside=(OSError,)),
     "admission": Act(run=_admit, held=_admit_held),
-    "statement": Act(run=_register, held=_register_held, spoil=_admitted),
+    "statement": Act(run=_register, held=_register_held, spoil=_taken),
     "statement-later": Act(run=_wait, held=_wait_held, spoil=_admitted),
     "statements-waiting": Act(run=_register_waiting, held=_waiting_held, spoil=_three_wait),
 }
