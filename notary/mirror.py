@@ -13,6 +13,7 @@ fetch. Nothing that is there is written over: what differs from the signed tree 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -241,16 +242,16 @@ class _Writing:
         self.files += 1
 
     def _drop_partials(self, full: TileId, data: bytes) -> None:
-        """A partial tile may go once the full one is durable; readers fall back to that."""
+        """A partial tile may go once the full one is durable; readers fall back to that. Where
+        `collect` takes them at the same time, the rest is left to it."""
         folder = self._path(f"{full.encode()}.p")
-        if not folder.is_dir():
-            return
-        for partial in folder.iterdir():
-            if not partial.name.startswith(INCOMING):
-                same = data.startswith(partial.read_bytes())
-                _require_same(partial, f"{full.encode()}.p/{partial.name}", same, data)
-            partial.unlink()
-        folder.rmdir()
+        with contextlib.suppress(FileNotFoundError):
+            for partial in folder.iterdir():
+                if not partial.name.startswith(INCOMING):
+                    same = data.startswith(partial.read_bytes())
+                    _require_same(partial, f"{full.encode()}.p/{partial.name}", same, data)
+                partial.unlink()
+            folder.rmdir()
 
     def _make(self, folder: Path) -> None:
         if not folder.is_dir():

@@ -27,7 +27,7 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "jobs traffic rebuild",
         "office",
         "batch issue fsck rotate stamping witnessing people monitor mirror admitting registering "
-        "replay",
+        "replay collect",
         "fsck_tree fsck_records fsck_keys fsck_journal batch_rows row_signing",
         "fsck_statements",
         "intake sweep fsck_columns",

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
 import click
 
 from notary.clock import SystemClock, rfc3339
+from notary.collect import collect
 from notary.errors import MalformedInput, TryAgain, Unverifiable
+from notary.findings import Fault
 from notary.mirror import copy, derive
 from notary.monitor import Monitor, keep_evidence
 from notary.signed_head import Contradiction, Identity
@@ -101,36 +103,67 @@ def monitor(
 @click.argument("places", nargs=-1, required=True, metavar="[URL] DIR")
 @_who
 @click.option("--verify", is_flag=True, help="Prove every file of DIR again; URL may be left out.")
+@click.option(
+    "collected",
+    "--collect",
+    is_flag=True,
+    help="Remove partial tiles and bundles of DIR whose full ones are there; URL may be left out.",
+)
 def mirror(
     *, places: tuple[str, ...], keys: tuple[str, ...], trust: Path | None, policy: Path | None,
-    verify: bool,
+    verify: bool, collected: bool,
 ) -> None:  # fmt: skip
     """Copy the public side of the log at URL into the folder DIR, proved as it comes.
 
     Started again, it goes on where it was. Nothing that is there is written over."""
-    if len(places) > 2 or (len(places) == 1 and not verify):
-        raise MalformedInput("give URL and DIR, or --verify and DIR", code="settings")
+    if len(places) > 2 or (len(places) == 1 and not (verify or collected)):
+        raise MalformedInput(
+            "give URL and DIR, or DIR with --verify or --collect or both", code="settings"
+        )
     identity, folder = identity_of(keys, trust, policy), Path(places[-1])
+    faults = 0
     try:
         if len(places) == 2:
             copied = copy(open_source(places[0]), folder, identity, progress=_progress)
             click.echo(
                 f"size {copied.size} (+{copied.size - copied.old}), {copied.files} files written"
             )
+        if collected:
+            faults += _collect(folder, identity)
         if verify:
-            derived = derive(folder, identity, progress=_progress)
-            for fault in derived.faults:
-                click.echo(f"✗ {fault.name}: {fault.detail}")
-            click.echo(
-                f"size {derived.size}, {derived.files} files proved, {derived.beyond} beyond the "
-                f"checkpoint; {len(derived.faults)} faults"
-            )
-            sys.exit(CONTRADICTED if derived.faults else 0)
+            faults += _verify(folder, identity)
     except Contradiction as exc:
         _tell(exc, folder.resolve())
     except (TryAgain, Unverifiable) as exc:
         click.echo(f"{exc.code}: {exc}", err=True)
         sys.exit(COULD_NOT_LOOK)
+    sys.exit(CONTRADICTED if faults else 0)
+
+
+def _collect(folder: Path, identity: Identity) -> int:
+    """How many faults it told of."""
+    found = collect(folder, identity, progress=_progress)
+    _name_all(found.faults)
+    click.echo(
+        f"{found.removed} partial files removed, {found.kept} kept; {len(found.faults)} faults"
+    )
+    return len(found.faults)
+
+
+def _verify(folder: Path, identity: Identity) -> int:
+    """How many faults it told of."""
+    derived = derive(folder, identity, progress=_progress)
+    _name_all(derived.faults)
+    click.echo(
+        f"size {derived.size}, {derived.files} files proved, {derived.beyond} beyond the "
+        f"checkpoint; {len(derived.faults)} faults"
+    )
+    return len(derived.faults)
+
+
+def _name_all(faults: Sequence[Fault]) -> None:
+    for fault in faults:
+        click.echo(f"✗ {fault.name}: {fault.detail}")
 
 
 def identity_of(keys: tuple[str, ...], trust: Path | None, policy: Path | None) -> Identity:

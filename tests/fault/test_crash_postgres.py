@@ -21,14 +21,18 @@ from notary.errors import NotaryError
 from notary.settings import Settings
 from storage.errors import StorageError
 from tests.fault.test_crash_table import WRITES, tell_of_errors
-from tests.harness.acts import ACTS, Told, check_house, copied, make_house
+from tests.harness.acts import Told, check_house, copied, make_house
 from tests.harness.endings import Crash, error_at
 from tests.harness.faults import Hook, watching
+from tests.harness.house_acts import ACTS
 from tests.harness.postgres import PostgresServer, postgres, postgres_url
 
 __all__ = ["postgres", "postgres_url"]
 
-NAMES = ("deposit", "digest", "event", "batch", "refresh", "stamp", "certificate")
+NAMES = (
+    "deposit", "digest", "event", "batch", "refresh", "stamp", "certificate", "journal", "rotation",
+    "admission",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

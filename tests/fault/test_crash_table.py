@@ -30,9 +30,10 @@ from notary.errors import Fork, MalformedInput, NotaryError
 from notary.office import Office, found
 from notary.settings import Settings
 from storage.errors import ObjectNotFound, StorageError
-from tests.harness.acts import ACTS, Act, Told, check_house, copied, make_house
+from tests.harness.acts import Act, Told, check_house, copied, make_house
 from tests.harness.endings import dies, exits, fails
 from tests.harness.faults import Faults, watching
+from tests.harness.house_acts import ACTS
 
 GROUP = ("insert entry", "insert tile", "update tree_head", "commit tree_head")
 """What every act that enters something ends with."""
@@ -41,7 +42,18 @@ INTO_STORAGE = (
     "original: write", "original: fsync file", "original: link", "original: unlink",
     "original: fsync folder 3",
 )  # fmt: skip
+STAGED = ("update journal", "delete journal_change", "commit journal_change")
+SEGMENT = (
+    "original: create", "original: write", "original: fsync file", "original: link",
+    "original: unlink", "original: fsync folder 3", "update journal 2", "commit journal",
+)  # fmt: skip
 REPLACED = ("home: create", "home: write", "home: fsync file", "home: rename", "home: fsync folder")
+
+
+def _whole_file(label: str, number: int = 1) -> list[str]:
+    steps = ("create", "write", "fsync file", "link", "unlink", "fsync folder")
+    return [f"{label}: {step}" + (f" {number}" if number > 1 else "") for step in steps]
+
 
 WRITES: dict[str, tuple[str, ...]] = {
     "deposit": (
@@ -79,6 +91,27 @@ WRITES: dict[str, tuple[str, ...]] = {
         "original: fsync folder 2", "original: unlink 3", "original: unlink 4",
         "original: fsync folder 3", *REPLACED,
     ),
+    "journal": (
+        *STAGED, "original: mkdir", "original: fsync folder", "original: mkdir 2",
+        "original: fsync folder 2", *SEGMENT,
+    ),
+    "journal-on": (*STAGED, "original: fsync folder", "original: fsync folder 2", *SEGMENT),
+    "rotation": (
+        *(write for number in (1, 2, 3) for write in _whole_file("keys", number)), *GROUP[:-1],
+        "insert key_rotation", "commit key_rotation", *REPLACED, "keys: unlink 4",
+        "keys: fsync folder 4", "keys: unlink 5", "keys: fsync folder 5", "keys: unlink 6",
+        "keys: fsync folder 6",
+    ),
+    "admission": ("insert registration_policy", "insert custody_event", *GROUP),
+    "statement": ("delete waiting_statement", "insert signed_statement", *GROUP),
+    "statement-later": (
+        "delete waiting_statement", "insert waiting_statement", "commit waiting_statement",
+    ),
+    "statements-waiting": (
+        "delete waiting_statement", "delete waiting_statement 2", "update waiting_statement",
+        "insert signed_statement", *GROUP, "delete waiting_statement 3",
+        "commit waiting_statement",
+    ),
 }  # fmt: skip
 ROW_CRASHES, COMMIT_CRASHES = ("before", "after"), ("before", "after", "power")
 FILE_CRASHES = ("before", "after", "power", "torn")
@@ -88,8 +121,8 @@ CODES = frozenset({"unreachable", "storage_full", "storage_unreachable"})
 
 def _fast(act: str, write: str, kind: str, times: str) -> bool:
     """What plain `make test` runs: a deposit, and every commit."""
-    if times == "twice":
-        return False
+    if times == "twice" or act == "journal-on" or (act, kind) == ("journal", "lost"):
+        return False  # a journal is rebuilt from each time that it is looked at
     if write.startswith("commit"):
         return kind in ("after", "lost")
     return act == "deposit" and kind in ("power" if ": " in write else "after", "refused")
@@ -193,7 +226,7 @@ def ends_well(root: Path, act: Act, told: Told) -> None:
     ("name", "write"),
     [
         (name, write)
-        for name in ("deposit", "batch", "certificate", "publish")
+        for name in ("deposit", "batch", "certificate", "publish", "journal", "rotation")
         for write in WRITES[name]
     ],
 )
@@ -274,11 +307,6 @@ def test_a_failed_reload_after_a_failed_commit_grows_no_second_tree(
 
 
 # --- the first start ----------------------------------------------------------------------------
-
-
-def _whole_file(label: str, number: int = 1) -> list[str]:
-    steps = ("create", "write", "fsync file", "link", "unlink", "fsync folder")
-    return [f"{label}: {step}" + (f" {number}" if number > 1 else "") for step in steps]
 
 
 FOUNDING = (

@@ -28,6 +28,7 @@ from notary.errors import Conflict
 from notary.fsck import fsck
 from notary.intake import object_key
 from notary.issued import CERTIFICATE
+from notary.journal import read_place, segment_key
 from notary.model import Case, Declared, Deposit, EventKind, Principal, Role, uuid7
 from notary.office import Office, found
 from notary.register import CUSTODY, DEPOSIT, insert_case
@@ -336,8 +337,10 @@ class Told:
 def newest(office: Office) -> Checkpoint:
     """The newest checkpoint, after its signatures held."""
     note = parse_note(office.ledger.head().checkpoint)
-    assert len(open_note(note, office.trust.log_keys)) == len(office.trust.log_keys)
-    return parse_checkpoint_text(note.text)
+    said = parse_checkpoint_text(note.text)
+    keys = office.log_keys_at(said.size)
+    assert len(open_note(note, keys)) == len(keys)
+    return said
 
 
 def check_house(office: Office, told: Told) -> None:
@@ -365,8 +368,17 @@ def check_house(office: Office, told: Told) -> None:
 
 def check_nothing_lies_about(office: Office) -> None:
     stored = {row.id for row in rows_of(office, DEPOSIT, DEPOSIT.c.stored)}
-    objects = (office.settings.home / "objects").rglob("*")
-    assert {path.name for path in objects if path.is_file()} == stored
+    folder = office.settings.home / "objects"
+    objects = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    with office.database.reading() as connection:
+        place = read_place(connection)
+    segments = {segment_key(number) for number in range(place.number)}
+    if place.staged is not None:  # its object may be there or not
+        segments -= {last := segment_key(place.number - 1)}
+        objects = (path for path in objects if path.as_posix() != last)
+    kept = {path.as_posix() for path in objects}
+    assert {path for path in kept if path.startswith("journal/")} == segments
+    assert {Path(path).name for path in kept - segments} == stored
 
 
 def copied(root: Path, to: Path) -> Path:
