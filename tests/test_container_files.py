@@ -12,12 +12,14 @@ import threading
 import tomllib
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
 import click
 import pytest
 import yaml
+from packaging.requirements import Requirement
 
 from notary.cli.main import cli
 from notary.settings import describe
@@ -110,7 +112,7 @@ def pip_installs(commands: str) -> list[set[str]]:
 def pins(lock: str) -> dict[str, str]:
     """Package to version and hashes."""
     text = (ROOT / lock).read_text().replace("\\\n", " ")
-    found = re.findall(r"^([a-z0-9][^=\s]*)==(\S+)(.*)$", text, re.MULTILINE)
+    found = re.findall(r"^([a-z0-9][^=\s\[]*)(?:\[[^\]]*\])?==(\S+)(.*)$", text, re.MULTILINE)
     return {name: " ".join([version, *sorted(rest.split())]) for name, version, rest in found}
 
 
@@ -134,6 +136,16 @@ def test_makefile_and_image_put_the_code_on_the_path_and_start_the_same_command(
     _, run = recipe("run")
     (init,) = re.findall(r"notary (init.*)", run)
     assert init.split() == ["init", "--if-absent"]
+
+
+def test_what_is_wanted_with_an_extra_is_locked_with_it() -> None:
+    """Else the installer looks at the newest release for the extra, and finds that not locked."""
+    lock = (ROOT / "requirements.txt").read_text()
+    for dist in map(metadata.distribution, pins("requirements.txt")):
+        for wanted in map(Requirement, dist.requires or ()):
+            if wanted.extras and (wanted.marker is None or wanted.marker.evaluate({"extra": ""})):
+                name = f"{wanted.name.lower()}[{','.join(sorted(wanted.extras))}]=="
+                assert f"\n{name}" in lock, f"{dist.name} wants {wanted}"
 
 
 def test_development_adds_to_the_lock_and_changes_nothing_of_it() -> None:
