@@ -162,6 +162,11 @@ class Auditing:
 
     def _finish(self, run: Run) -> None:
         counts = self.audits.run(run.id).counts
+        if counts.done != counts.ranges:
+            raise Corrupt(
+                f"audit {run.id} was cut into {counts.ranges} ranges, {counts.done} are there",
+                name="audit_range",
+            )
         subject = (
             f"{run.id}: {counts.originals} originals, {counts.bytes} bytes, ledger size "
             f"{run.size}, {counts.findings} findings"

@@ -8,7 +8,7 @@ from there.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import islice
@@ -97,7 +97,7 @@ FINDING = sa.Table(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """`done` of all `ranges`; `originals` were read again, `bytes` of them."""
+    """`done` of the `ranges` that it was cut into; `originals` were read again, `bytes` of them."""
 
     ranges: int = 0
     done: int = 0
@@ -157,9 +157,9 @@ class Audits:
                     id=run.id, unfinished=1, scope=run.scope.value, rate=run.rate,
                     started_by=run.started_by, size=run.size, checkpoint=run.checkpoint,
                     started_at=rfc3339(run.started_at), ranges=run.counts.ranges,
-                )
-            )  # fmt: skip
-            if begun.rowcount == 1:
+                ).returning(RUN.c.id)
+            ).first()  # fmt: skip
+            if begun is not None:
                 nothing = {"deposits": 0, "originals": 0, "bytes": 0}
                 rows = (
                     {"run_id": run.id, "first": first, "end": end, "next": first, **nothing}
@@ -288,7 +288,8 @@ def finish(connection: sa.Connection, run: Run, now: datetime) -> None:
 
 def insert_finding(connection: sa.Connection, finding: dict[str, object]) -> None:
     """Raises Conflict (`audit_finding_known`) where this run has found it before."""
-    if connection.execute(insert_if_absent(connection, FINDING).values(**finding)).rowcount != 1:
+    inserting = insert_if_absent(connection, FINDING).values(**finding)
+    if connection.execute(inserting.returning(FINDING.c.idx)).first() is None:
         raise Conflict("this was found before")
 
 
@@ -300,23 +301,21 @@ def ranges_of(size: int) -> Iterator[tuple[int, int]]:
 def _counts(connection: sa.Connection, run_id: str) -> Counts:
     columns = (RANGE.c.deposits, RANGE.c.originals, RANGE.c.bytes)
     sums = [sa.func.coalesce(sa.func.sum(column), 0) for column in columns]
-    ranges, done, deposits, originals, read = connection.execute(
-        sa.select(sa.func.count(), sa.func.count(RANGE.c.done_at), *sums).where(
-            RANGE.c.run_id == run_id
-        )
+    done, deposits, originals, read = connection.execute(
+        sa.select(sa.func.count(RANGE.c.done_at), *sums).where(RANGE.c.run_id == run_id)
     ).one()
     findings = connection.execute(
         sa.select(sa.func.count()).select_from(FINDING).where(FINDING.c.run_id == run_id)
     ).scalar_one()
     return Counts(
-        ranges=ranges, done=done, deposits=int(deposits), originals=int(originals),
+        done=done, deposits=int(deposits), originals=int(originals),
         bytes=int(read), findings=findings,
     )  # fmt: skip
 
 
 def _run(connection: sa.Connection, row: sa.Row[Any]) -> Run:
     if row.finished_at is None:
-        counts = _counts(connection, row.id)
+        counts = replace(_counts(connection, row.id), ranges=row.ranges)
     else:
         counts = Counts(
             ranges=row.ranges, done=row.ranges, deposits=row.deposits, originals=row.originals,

@@ -260,6 +260,14 @@ def test_an_audit_whose_checkpoint_was_changed_reads_nothing(house: Office) -> N
         house.auditing.step(house.auditing.audits.run(run.id), Hand().worker())
 
 
+def test_an_audit_is_not_finished_by_removing_its_ranges(house: Office) -> None:
+    run = house.auditing.begin("operator")
+    sql(house, "DELETE FROM audit_range WHERE first = 0")
+    with pytest.raises(Corrupt, match="cut into 2 ranges, 1 are there"):
+        audit(house)
+    assert house.auditing.audits.run(run.id).finished_at is None
+
+
 # --- storage that does not answer ---------------------------------------------------------------
 
 
@@ -393,7 +401,7 @@ from notary.auditing import Worker
 from notary.office import Office
 from notary.settings import Settings
 office = Office(Settings(home=Path(sys.argv[1])))
-run = office.auditing.audits.unfinished()
+run = office.auditing.audits.run(sys.argv[3])
 slept = []
 def wait(seconds):
     print("reading", flush=True)
@@ -406,16 +414,16 @@ while office.auditing.step(run, worker):
 """
 
 
-def start(house: Office, how: str) -> subprocess.Popen[str]:
+def start(house: Office, run: Run, how: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-c", AUDIT, str(house.settings.home), how],
+        [sys.executable, "-c", AUDIT, str(house.settings.home), how, run.id],
         stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
 
 
 def test_a_killed_process_s_range_is_done_by_the_next(house: Office) -> None:
     run = house.auditing.begin("operator", rate=1)
-    process = start(house, "hang")
+    process = start(house, run, "hang")
     assert process.stdout is not None
     assert process.stdout.readline() == "reading\n"
     process.kill()
@@ -432,10 +440,11 @@ def test_two_processes_share_an_audit_and_do_no_range_twice(house: Office) -> No
             house.chronicle.record(EventKind.SIGNED_IN, actor="a", subject=str(number))
         deposit(house, b"more")
     run = house.auditing.begin("operator")
-    processes = [start(house, "through") for _ in range(2)]
+    processes = [start(house, run, "through") for _ in range(2)]
     said = [process.communicate(timeout=120)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0]
-    audit(house) if house.auditing.audits.unfinished() else None
+    if house.auditing.audits.unfinished() is not None:
+        audit(house)  # each saw the other hold the last range
     finished = house.auditing.audits.run(run.id)
     ranges = -(-run.size // WIDTH)
     assert sum(each.count("range") for each in said) == ranges
