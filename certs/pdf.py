@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+from datetime import datetime
 from pathlib import Path
 
 import pylopdf_fonts_zh_cn
@@ -27,28 +28,42 @@ _TEMPLATE = Path(__file__).with_name("templates") / "certificate.typ"
 _NO_GLYPH = "could not be displayed"
 
 
-def render_pdf(certificate: Certificate, *, lang: Lang, verify_url: str | None) -> bytes:
+def render_pdf(
+    certificate: Certificate,
+    *,
+    lang: Lang,
+    verify_url: str | None,
+    reread_at: datetime | None = None,
+) -> bytes:
     """The PDF of `certificate` in `lang`, the same bytes for the same input.
 
-    `verify_url` goes into the QR code; None puts the file's digest there. Raises RenderFailed
+    `verify_url` goes into the QR code; None puts the file's digest there. `reread_at` is when the
+    stored original was last read again and found whole: by the issuer's word, beside the
+    certificate and no part of it. Raises RenderFailed
     when it cannot be drawn, CertificateMalformed when the record, a disclosure or the checkpoint
     cannot be read.
     """
     own = read_ranges(pylopdf_fonts_zh_cn.sans_path())
     try:
-        return _compile(certificate, lang, Coverage(own, EMBEDDED), verify_url)
+        return _compile(certificate, lang, Coverage(own, EMBEDDED), verify_url, reread_at)
     except RenderFailed as exc:
         if _NO_GLYPH not in str(exc):
             raise
     # A combination that no single font has, say a Chinese character with a Greek accent: codes
     # for everything that the main font does not have by itself.
-    return _compile(certificate, lang, Coverage(own), verify_url)
+    return _compile(certificate, lang, Coverage(own), verify_url, reread_at)
 
 
 def _compile(
-    certificate: Certificate, lang: Lang, coverage: Coverage, verify_url: str | None
+    certificate: Certificate,
+    lang: Lang,
+    coverage: Coverage,
+    verify_url: str | None,
+    reread_at: datetime | None,
 ) -> bytes:
-    sheet = build_sheet(certificate, load_wording(lang), coverage, verify_url=verify_url)
+    sheet = build_sheet(
+        certificate, load_wording(lang), coverage, verify_url=verify_url, reread_at=reread_at
+    )
     inputs = {
         "sheet": json.dumps(sheet, ensure_ascii=False),
         "certificate": certificate.encode().decode("utf-8"),

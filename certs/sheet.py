@@ -30,7 +30,12 @@ _PROVENANCE = (
 
 
 def build_sheet(
-    certificate: Certificate, wording: Wording, coverage: Coverage, *, verify_url: str | None
+    certificate: Certificate,
+    wording: Wording,
+    coverage: Coverage,
+    *,
+    verify_url: str | None,
+    reread_at: datetime | None = None,
 ) -> Sheet:
     """The data of `templates/certificate.typ`, of JSON's kinds only.
 
@@ -42,6 +47,7 @@ def build_sheet(
         words=wording,
         coverage=coverage,
         verify_url=verify_url,
+        reread_at=reread_at,
     ).sheet()
 
 
@@ -67,6 +73,7 @@ class _Drawing:
     words: Wording
     coverage: Coverage
     verify_url: str | None
+    reread_at: datetime | None
 
     def sheet(self) -> Sheet:
         certificate = self.certificate
@@ -159,7 +166,7 @@ class _Drawing:
                 *(self._digest(name, value) for name, value in content.digests),
                 self._row("size", self._line(self._say("size_bytes", size=f"{content.size:,}"))),
                 self._row("media_type", *self._media_type(content)),
-                self._row("original", self._kept(content)),
+                self._row("original", *self._kept(content)),
             ]
         rows.append(self._row("registration", self._line(self.sections.registration_id, "mono")))
         return {"title": self._say("file"), "rows": rows}
@@ -190,10 +197,14 @@ class _Drawing:
             self._line(self._say("detected", detected=detected)),
         ]
 
-    def _kept(self, content: Content) -> Line:
-        if content.stored:
-            return self._line(self._say("original_stored"))
-        return self._line(self._say("original_not_stored"), "strong")
+    def _kept(self, content: Content) -> list[Line]:
+        if not content.stored:
+            return [self._line(self._say("original_not_stored"), "strong")]
+        lines = [self._line(self._say("original_stored"))]
+        if self.reread_at is not None:
+            at = self.words.moment(self.reread_at)
+            lines.append(self._line(self._say("original_reread", at=at), "note"))
+        return lines
 
     def _people(self) -> Sheet:
         return {

@@ -26,6 +26,7 @@ class Act(StrEnum):
     MANAGE_ACCOUNTS = "manage-accounts"
     MANAGE_ISSUERS = "manage-issuers"
     READ_EVENTS = "read-events"
+    READ_AUDITS = "read-audits"
     OWN_KEYS = "own-keys"
 
 
@@ -53,7 +54,15 @@ _CLERK = dict.fromkeys(
     Reach.ALL,
 )
 _AUDITOR = dict.fromkeys(
-    (Act.READ_DEPOSIT, Act.READ_CUSTODY, Act.READ_CASE, Act.READ_EVENTS, Act.OWN_KEYS), Reach.ALL
+    (
+        Act.READ_DEPOSIT,
+        Act.READ_CUSTODY,
+        Act.READ_CASE,
+        Act.READ_EVENTS,
+        Act.READ_AUDITS,
+        Act.OWN_KEYS,
+    ),
+    Reach.ALL,
 )
 _PARTY = dict.fromkeys(
     (Act.DEPOSIT, Act.READ_DEPOSIT, Act.READ_CONTENT, Act.ISSUE_CERTIFICATE, Act.READ_CASE),
@@ -67,7 +76,7 @@ _API_CLIENT = {
     **dict.fromkeys((Act.DEPOSIT, Act.BATCH, Act.OPEN_CASE, Act.READ_CASE), Reach.ALL),
 }
 _ADMINISTRATOR = dict.fromkeys(
-    (Act.MANAGE_ACCOUNTS, Act.MANAGE_ISSUERS, Act.READ_EVENTS), Reach.ALL
+    (Act.MANAGE_ACCOUNTS, Act.MANAGE_ISSUERS, Act.READ_EVENTS, Act.READ_AUDITS), Reach.ALL
 )
 
 TABLE: dict[Role, dict[Act, Reach]] = {

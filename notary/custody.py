@@ -19,6 +19,7 @@ class Names(StrEnum):
     DEPOSIT = "deposit"
     CASE = "case"
     ACCOUNT = "account"
+    SUBJECT = "subject"
 
 
 TABLE: dict[EventKind, Names] = {
@@ -40,6 +41,9 @@ TABLE: dict[EventKind, Names] = {
     EventKind.KEY_REVOKED: Names.ACCOUNT,
     EventKind.ISSUER_ADMITTED: Names.ACCOUNT,
     EventKind.ISSUER_RETIRED: Names.ACCOUNT,
+    # Where no row is left, there is no deposit to name.
+    EventKind.FIXITY_FAILED: Names.SUBJECT,
+    EventKind.AUDIT_FINISHED: Names.SUBJECT,
 }
 
 
@@ -55,7 +59,12 @@ def sections(
 
     Raises MalformedInput when the event lacks what its kind must name.
     """
-    named = {Names.DEPOSIT: deposit_id, Names.CASE: case_id, Names.ACCOUNT: subject}
+    named = {
+        Names.DEPOSIT: deposit_id,
+        Names.CASE: case_id,
+        Names.ACCOUNT: subject,
+        Names.SUBJECT: subject,
+    }
     if named[TABLE[kind]] is None:
         raise MalformedInput(f"event {kind} must name a {TABLE[kind]}", code="event_malformed")
     about = {"deposit": deposit_id, "case": case_id, "subject": subject}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -10,17 +11,23 @@ import sqlalchemy as sa
 
 from notary import register
 from notary import statement as cose
-from notary.digest import SHA256, Digester
-from notary.errors import NotaryError
+from notary.digest import SHA256
+from notary.errors import DigestMismatch, NotaryError, Unverifiable
 from notary.findings import CHUNK, Depth, Findings, Progress
+from notary.fixity import (
+    DEPOSITS,
+    Expected,
+    check_committed,
+    check_original,
+    read_expected,
+    rows_between,
+)
 from notary.fsck_columns import compare_deposit, compare_event
 from notary.fsck_statements import Admissions, check_beyond, statement_rows
 from notary.house import HOUSE
-from notary.intake import object_key
 from notary.issued import CERTIFICATE
 from notary.keyhistory import KeyHistory, check_signer
 from notary.ledger import ENTRY, read_head
-from notary.record import Record, check_disclosures
 from notary.stamps import STAMPED, TOKEN
 from notary.sweep import orphans
 from notary.tlog.note import parse_note
@@ -99,8 +106,8 @@ def check_records(
                     sa.select(ENTRY).where(ENTRY.c.idx >= first, ENTRY.c.idx < end)
                 )
             }
-            deposits = _rows(connection, _DEPOSITS, first, end)
-            events = _rows(connection, sa.select(register.CUSTODY), first, end)
+            deposits = rows_between(connection, DEPOSITS, first, end)
+            events = rows_between(connection, sa.select(register.CUSTODY), first, end)
             statements = statement_rows(connection, first, end)
             genesis = connection.execute(sa.select(HOUSE.c.genesis)).scalar()
         for index in range(first, end):
@@ -145,19 +152,6 @@ def _beyond(database: Database, findings: Findings) -> None:
         check_beyond(connection, size, findings)
 
 
-_DEPOSITS = sa.select(register.DEPOSIT, register.CASE.c.court, register.CASE.c.number).outerjoin(
-    register.CASE, register.CASE.c.id == register.DEPOSIT.c.case_id
-)
-
-
-def _rows(
-    connection: sa.Connection, rows: sa.Select[Any], first: int, end: int
-) -> dict[int, sa.Row[Any]]:
-    idx = rows.selected_columns.idx
-    found = connection.execute(rows.where(idx >= first, idx < end))
-    return {row.idx: row for row in found}
-
-
 def _document(
     name: str, index: int, entry: bytes, document: str, history: KeyHistory, findings: Findings
 ) -> None:
@@ -184,42 +178,39 @@ def _deposit(
 ) -> None:
     sections = _committed(row, entry, history, findings)
     compare_deposit(row, sections, findings)
-    if depth is Depth.ORIGINALS and row.stored:
-        _original(row, objects, findings)
+    if depth is Depth.ORIGINALS:
+        _original(row, sections, objects, findings)
 
 
 def _committed(
     row: sa.Row[Any], entry: bytes, history: KeyHistory, findings: Findings
-) -> dict[str, object]:
+) -> Mapping[str, object]:
     """The record's sections, after its statement was checked to be the entry."""
-    name = f"record {row.idx}"
     try:
-        statement = cose.parse_statement(entry)
-        check_signer(statement, row.idx, history)
-        disclosures = tuple(row.disclosures.split())
-        digest = Record(row.record, disclosures).digest()
-        if statement.payload != digest:
-            findings.fault(name, f"is {digest.hex()}, entry signs {statement.payload.hex()}")
-            return {}
-        return check_disclosures(row.record, disclosures)
+        return check_committed(row, entry, history).sections
     except NotaryError as exc:
-        findings.fault(name, exc)
+        findings.fault(f"record {row.idx}", exc)
         return {}
 
 
-def _original(row: sa.Row[Any], objects: ObjectStore, findings: Findings) -> None:
-    name = f"original {row.id}"
-    digester = Digester()
+def _original(
+    row: sa.Row[Any], sections: Mapping[str, object], objects: ObjectStore, findings: Findings
+) -> None:
     try:
-        for chunk in objects.open(object_key(row.id)):
-            digester.update(chunk)
+        expected = read_expected(sections)
+    except Unverifiable:  # withheld or named already: the row's own word is what there is
+        expected = Expected(stored=row.stored, sha256=row.sha256, size=row.size)
+    if not expected.stored:
+        return
+    name = f"original {row.id}"
+    try:
+        check_original(objects, row.id, expected)
+        findings.originals += 1
+    except DigestMismatch as exc:
+        findings.originals += 1
+        findings.fault(name, exc)
     except (ObjectNotFound, ObjectDiffers, InvalidKey) as exc:
         findings.fault(name, exc)
-        return
-    findings.originals += 1
-    computed = digester.digests()[SHA256]
-    if computed != row.sha256:
-        findings.fault(name, f"sha-256 is {computed}, registered {row.sha256}")
 
 
 def check_certificates(database: Database, trust: Trust, findings: Findings) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from notary.clock import rfc3339
+from notary.clock import parse_rfc3339, rfc3339
 from notary.errors import Corrupt, Fork, NotaryError, Rollback
 from notary.ledger import Ledger
 from notary.tlog.checkpoint import Checkpoint, parse_checkpoint_text
@@ -42,6 +42,7 @@ class House:
 
     origin: str
     name: str
+    created_at: datetime
     genesis: str
 
 
@@ -100,7 +101,12 @@ def read_house(database: Database) -> House:
 def read_genesis(genesis: str) -> House:
     """What the genesis document says; it is our own."""
     said = json.loads(genesis)
-    return House(origin=said["origin"], name=said["name"], genesis=genesis)
+    return House(
+        origin=said["origin"],
+        name=said["name"],
+        created_at=parse_rfc3339(said["created_at"]),
+        genesis=genesis,
+    )
 
 
 def publish(folder: Path, checkpoint: bytes) -> None:

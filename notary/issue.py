@@ -40,6 +40,7 @@ from notary.keyring import Held, Keyring
 from notary.ledger import Ledger
 from notary.model import Deposit, EventKind, Principal, uuid7
 from notary.pack import pack
+from notary.rereads import Rereads
 from notary.stamps import CHECKPOINT, ORIGINAL, Stamped, Stamps, Token
 from notary.statement import parse_statement
 from notary.tlog.note import parse_note
@@ -75,6 +76,7 @@ class Issue:
         stamps: Stamps,
         chronicle: Chronicle,
         objects: ObjectStore,
+        rereads: Rereads,
         clock: Clock,
         randomness: Callable[[int], bytes],
         keyring: Keyring,
@@ -89,6 +91,7 @@ class Issue:
         self._stamps = stamps
         self._chronicle = chronicle
         self._objects = objects
+        self._rereads = rereads
         self._clock = clock
         self._randomness = randomness
         self._keyring = keyring
@@ -153,7 +156,15 @@ class Issue:
         return None if latest is None else (latest.version, parse_rfc3339(latest.issued_at))
 
     def pdf(self, issued: Issued, *, lang: Lang) -> bytes:
-        return render_pdf(issued.certificate, lang=lang, verify_url=f"{self._base_url}/verify")
+        """Drawn anew each time: it also says when the original was last found whole."""
+        index = issued.certificate.log.index
+        last = self._rereads.last((index,)).get(index)
+        return render_pdf(
+            issued.certificate,
+            lang=lang,
+            verify_url=f"{self._base_url}/verify",
+            reread_at=last.at if last is not None and last.finding is None else None,
+        )
 
     def proof(self, issued: Issued) -> bytes:
         """The C2SP `.tlog-proof` of the certificate's own proof and checkpoint."""

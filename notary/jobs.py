@@ -17,8 +17,10 @@ import structlog
 from huey import SqliteHuey
 from huey.consumer import Consumer
 
+from notary.auditing import Stopped, Worker
 from notary.errors import NotaryError
 from notary.office import Office
+from notary.rereads import Finding
 from notary.sweep import sweep
 from storage.errors import StorageError
 
@@ -26,6 +28,8 @@ LOG = structlog.get_logger("jobs")
 WORKERS = 4
 SWEEP_EVERY_S = 3600.0
 LOST_AFTER_S = 60.0
+AUDIT_LOOK_S = 10.0
+"""How often a worker asks whether there is something to audit."""
 
 
 class _Consumer(Consumer):  # type: ignore[misc]  # Huey carries no types
@@ -53,6 +57,7 @@ class Jobs:
         pulses = [
             threading.Thread(target=self._pulse, name="pulse", daemon=True),
             threading.Thread(target=self._journal_pulse, name="journal", daemon=True),
+            threading.Thread(target=self._audit_pulse, name="audit", daemon=True),
         ]
         for pulse in pulses:
             pulse.start()
@@ -135,6 +140,24 @@ class Jobs:
         except (NotaryError, StorageError, OSError) as exc:
             LOG.warning("journal", error=f"{exc.__class__.__name__}: {exc}")
 
+    def _audit_pulse(self) -> None:
+        # Not a task of the queue: it may read for days, and nothing else may wait for that.
+        worker = Worker(stop=self._stop.is_set, wait=self._stop.wait, told=_log_finding)
+        while not self._stop.wait(AUDIT_LOOK_S):
+            self.audit(worker)
+
+    def audit(self, worker: Worker) -> None:
+        """Takes part in what is due, until nothing is left for this worker."""
+        try:
+            self._office.auditing.work_by_schedule(worker)
+        except Stopped:
+            return
+        except (NotaryError, StorageError) as exc:
+            LOG.warning("audit", error=f"{exc.__class__.__name__}: {exc}")
+        except Exception:
+            # Without its thread nothing would be audited any more.
+            LOG.exception("audit")
+
     def _pulse(self) -> None:
         interval = self._office.settings.timestamp_interval
         since_sweep = 0.0
@@ -157,3 +180,14 @@ class Jobs:
             if since_sweep >= SWEEP_EVERY_S:
                 since_sweep = 0.0
                 self._sweep()
+
+
+def _log_finding(found: Finding) -> None:
+    LOG.error(
+        "fixity",
+        kind=found.kind.value,
+        audit=found.run_id,
+        entry=found.index,
+        deposit=found.deposit_id,
+        detail=found.detail,
+    )

@@ -58,6 +58,9 @@ WAYS: Final[dict[str, Way]] = {
     "registration_policy": Way.CHANGED,
     "signed_statement": Way.LEDGER,
     "waiting_statement": Way.CHANGED,
+    "audit_run": Way.CHANGED,
+    "audit_range": Way.CHANGED,
+    "audit_finding": Way.CHANGED,
     # Whoever was signed in signs in again; an account without a password needs `notary link`.
     "session": Way.LOST,
     "sign_in_link": Way.LOST,

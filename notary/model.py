@@ -59,6 +59,8 @@ class EventKind(StrEnum):
     PARTY_ADDED = "party-added"
     ISSUER_ADMITTED = "issuer-admitted"
     ISSUER_RETIRED = "issuer-retired"
+    FIXITY_FAILED = "fixity-failed"
+    AUDIT_FINISHED = "audit-finished"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,6 +23,7 @@ from certs.certificate import Issuer
 from notary import accounts as accounts_room
 from notary.accounts import Accounts
 from notary.admitting import Admitting
+from notary.auditing import Auditing
 from notary.authority import EmbeddedAuthority, create_chain
 from notary.batch import BatchIntake
 from notary.chronicle import Chronicle
@@ -49,6 +50,7 @@ from notary.model import Role, check_label, uuid7
 from notary.people import People
 from notary.register import Register
 from notary.registering import Registering
+from notary.rereads import Rereads
 from notary.rotate import Rotating
 from notary.sequencer import Sequencer
 from notary.settings import Settings
@@ -255,6 +257,7 @@ class Office:
             stamps=self.stamps,
             chronicle=self.chronicle,
             objects=self.objects,
+            rereads=Rereads(self.database),
             clock=self.clock,
             randomness=self.randomness,
             keyring=self.keyring,
@@ -262,6 +265,19 @@ class Office:
             trust=lambda: self.trust,
             witness_policy=self._witness_policy(),
             base_url=settings.base_url,
+        )
+
+        self.auditing = Auditing(
+            database=self.database,
+            objects=self.objects,
+            ledger=self.ledger,
+            keyring=self.keyring,
+            chronicle=self.chronicle,
+            clock=self.clock,
+            randomness=self.randomness,
+            created_at=self.house.created_at,
+            every=timedelta(days=settings.audit_days),
+            rate=settings.audit_rate,
         )
 
     @property

@@ -99,6 +99,12 @@ class Settings:
     orphan_hours: int = _knob(
         24, _number, "hours after which an upload that never became a deposit is swept"
     )
+    audit_days: int = _knob(
+        30, _number, "days between audits that read every original again; 0 for none by itself"
+    )
+    audit_rate: int = _knob(
+        0, _number, "bytes per second that an audit reads, all workers together; 0 for no limit"
+    )
     log_level: str = _knob("info", str, "debug, info, warning or error")
 
     @classmethod
@@ -142,6 +148,9 @@ class Settings:
             problems.append(f"NOTARY_WITNESS_FAIL={self.witness_fail!r}, not closed or open")
         if self.log_level not in ("debug", "info", "warning", "error"):
             problems.append(f"NOTARY_LOG_LEVEL={self.log_level!r}")
+        for name, value in (("DAYS", self.audit_days), ("RATE", self.audit_rate)):
+            if value < 0:
+                problems.append(f"NOTARY_AUDIT_{name}={value}, less than nothing")
         if not 0 <= self.port <= 65535:
             problems.append(f"NOTARY_PORT={self.port}")
         return problems

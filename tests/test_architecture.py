@@ -27,16 +27,16 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "jobs traffic rebuild",
         "office",
         "batch issue fsck rotate stamping witnessing people monitor mirror admitting registering "
-        "replay collect",
-        "fsck_tree fsck_records fsck_keys fsck_journal batch_rows row_signing",
-        "fsck_statements",
+        "replay auditing collect",
+        "fsck_tree fsck_records fsck_keys fsck_journal batch_rows row_signing audit_part",
+        "fsck_statements fixity",
         "intake sweep fsck_columns",
         "chronicle journal_read",
         "sequencer journal",
         "succession",
-        "house witness_house follow keyring journal_rows",
+        "house witness_house follow keyring journal_rows rereads",
         "ledger register stamps accounts keys settings tsa witness cosigner halt source signing "
-        "issued issuers journal_tables",
+        "issued issuers journal_tables audits",
         "authority outside pack",
         "report",
         "verify custody access declaration admission",
@@ -51,7 +51,7 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "cbor",
         "tlog",
         "model",
-        "errors clock findings",
+        "errors clock findings pace",
     )
 )
 PURE = frozenset(
@@ -99,7 +99,8 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
         "notary/fsck_columns.py", "notary/keyring.py", "notary/rotate.py", "notary/fsck_keys.py",
         "notary/issuers.py", "notary/admitting.py", "notary/registering.py",
         "notary/fsck_statements.py", "notary/journal.py", "notary/journal_rows.py",
-        "notary/journal_tables.py", "notary/replay.py",
+        "notary/journal_tables.py", "notary/replay.py", "notary/audits.py", "notary/rereads.py",
+        "notary/fixity.py", "notary/audit_part.py", "notary/auditing.py",
     ),
     "prometheus_client": ("notary/web/status.py", "notary/traffic.py"),
 }  # fmt: skip
@@ -207,7 +208,7 @@ def test_only_settings_doors_and_children_read_the_environment() -> None:
     allowed = {
         "app.py", "notary/cli/main.py", "notary/cli/serve.py", "notary/cli/web.py",
         "notary/cli/worker.py", "notary/cli/issuer.py", "notary/cli/restore.py",
-        "notary/web/status.py", "notary/web/witness.py",
+        "notary/cli/audit.py", "notary/web/status.py", "notary/web/witness.py",
     }  # fmt: skip
     for path in sources():
         where = path.relative_to(ROOT).as_posix()

@@ -46,6 +46,7 @@ LOADED_WHEN_ASKED_FOR = {
     "issuer": "notary.cli.issuer",
     "journal": "notary.cli.restore",
     "rebuild": "notary.cli.restore",
+    "audit": "notary.cli.audit",
 }
 """Command to the module that holds it under that name. No command waits until the web server, the
 queue and the rest of what the others need are loaded."""

@@ -18,6 +18,7 @@ from notary.errors import IntegrityError, MalformedInput, NotaryError, Unreachab
 from notary.office import Office
 from notary.web import (
     api,
+    audits,
     batches,
     issuers,
     log,
@@ -74,6 +75,7 @@ def build(office: Office) -> APIFlask:
     limiter = _limiter(app)
     for blueprint in (
         api.bp, batches.bp, people.bp, verification.bp, log.bp, scitt.bp, scrapi.bp, issuers.bp,
+        audits.bp,
         status.bp, pages.bp,
     ):  # fmt: skip
         app.register_blueprint(blueprint)

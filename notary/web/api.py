@@ -164,7 +164,9 @@ def show_deposit(deposit_id: str) -> Response:
     record_opened(by, deposit)
     return as_json(
         present.receipt(
-            office().intake.receipt_of(deposit), office().stamps.covering(deposit.index)
+            office().intake.receipt_of(deposit),
+            office().stamps.covering(deposit.index),
+            office().auditing.rereads.last((deposit.index,)).get(deposit.index),
         )
     )
 

@@ -14,6 +14,7 @@ from flask import Flask
 
 from notary import provenance
 from notary.access import Act
+from notary.audits import Kind, Scope
 from notary.web.problems import MEDIA_TYPE, TITLES
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -99,6 +100,43 @@ SCHEMAS: dict[str, dict[str, Any]] = {
     "Times": _object(
         {"received_at": TIME, "registered_at": TIME, "timestamped_at": nullable(TIME)}
     ),
+    "Fixity": _object(
+        {
+            "state": {"type": "string", "enum": ["never", "whole", *Kind]},
+            "checked_at": nullable(TIME),
+            "whole_at": nullable(TIME),
+            "audit": nullable(UUID),
+        }
+    ),
+    "Audit": _object(
+        {
+            "id": UUID,
+            "state": {"type": "string", "enum": ["running", "finished"]},
+            "scope": {"type": "string", "enum": list(Scope)},
+            "rate": nullable(INDEX),
+            "started_by": TEXT,
+            "started_at": TIME,
+            "finished_at": nullable(TIME),
+            "ledger_size": INDEX,
+            "checkpoint": {"type": "string", "description": "signed note, C2SP tlog-checkpoint"},
+            "ranges": INDEX,
+            "ranges_done": INDEX,
+            "deposits": INDEX,
+            "originals": INDEX,
+            "bytes": INDEX,
+            "findings": INDEX,
+        }
+    ),
+    "Finding": _object(
+        {
+            "leaf_index": INDEX,
+            "deposit": nullable(UUID),
+            "kind": {"type": "string", "enum": list(Kind)},
+            "detail": TEXT,
+            "found_at": TIME,
+            "whole_at": nullable(TIME),
+        }
+    ),
     "Deposit": _object(
         {
             "id": UUID,
@@ -117,6 +155,7 @@ SCHEMAS: dict[str, dict[str, Any]] = {
             "statement": {**BASE64, "description": "COSE_Sign1: the ledger's entry"},
             "inclusion_proof": ref("InclusionProof"),
             "times": ref("Times"),
+            "fixity": nullable(ref("Fixity")),
             "links": {"type": "object", "additionalProperties": TEXT},
         }
     ),

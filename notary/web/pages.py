@@ -10,16 +10,23 @@ from typing import Any
 
 from flask import Response, current_app
 
-from notary.web import openapi, pages_accounts, pages_cases, pages_entry, pages_verify
+from notary.web import (
+    openapi,
+    pages_accounts,
+    pages_audits,
+    pages_cases,
+    pages_entry,
+    pages_verify,
+)
 from notary.web.pages_frame import bp, problem_page, render, wants_page
 from notary.web.problems import TITLES
 
 __all__ = ["ROOMS", "bp", "problem_page", "wants_page"]
 
-ROOMS = (pages_accounts, pages_cases, pages_entry, pages_verify)
+ROOMS = (pages_accounts, pages_audits, pages_cases, pages_entry, pages_verify)
 """Named so that their views are hung on `bp` before it is hung on the application."""
 
-_ORDER = ("v1", "batches", "verification", "log", "people", "status")
+_ORDER = ("v1", "batches", "verification", "log", "people", "audits", "status")
 
 
 @bp.get("/")

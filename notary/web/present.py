@@ -6,11 +6,13 @@ import base64
 from typing import Any
 
 from notary.accounts import Account, ApiKey
+from notary.audits import Run
 from notary.clock import rfc3339
 from notary.digest import SHA256
 from notary.intake import Receipt
 from notary.model import Case, CustodyEvent, Deposit
 from notary.record import parse_disclosure
+from notary.rereads import Finding, LastRead
 from notary.stamps import Stamped
 
 
@@ -18,7 +20,9 @@ def b64(raw: bytes) -> str:
     return base64.b64encode(raw).decode("ascii")
 
 
-def receipt(given: Receipt, stamped: Stamped | None = None) -> dict[str, Any]:
+def receipt(
+    given: Receipt, stamped: Stamped | None = None, last: LastRead | None = None
+) -> dict[str, Any]:
     deposit = given.deposit
     base = f"/v1/deposits/{deposit.id}"
     return {
@@ -50,6 +54,7 @@ def receipt(given: Receipt, stamped: Stamped | None = None) -> dict[str, Any]:
             "registered_at": rfc3339(deposit.registered_at),
             "timestamped_at": None if stamped is None else rfc3339(stamped.first_time()),
         },
+        "fixity": fixity(last) if deposit.stored else None,
         "links": {
             "self": base,
             "certificate_json": f"{base}/certificate.json",
@@ -60,6 +65,18 @@ def receipt(given: Receipt, stamped: Stamped | None = None) -> dict[str, Any]:
             "content": f"{base}/content",
             "custody": f"{base}/custody",
         },
+    }
+
+
+def fixity(last: LastRead | None) -> dict[str, Any]:
+    """Of a stored original: when it was last read again, and what came of it."""
+    if last is None:
+        return {"state": "never", "checked_at": None, "whole_at": None, "audit": None}
+    return {
+        "state": "whole" if last.finding is None else last.finding.value,
+        "checked_at": rfc3339(last.at),
+        "whole_at": None if last.whole_at is None else rfc3339(last.whole_at),
+        "audit": last.run_id,
     }
 
 
@@ -137,4 +154,36 @@ def registered_event(deposit: Deposit, actor: str) -> dict[str, Any]:
         "at": rfc3339(deposit.registered_at),
         "record": deposit.record,
         "disclosures": list(deposit.disclosures),
+    }
+
+
+def audit(given: Run) -> dict[str, Any]:
+    counts = given.counts
+    return {
+        "id": given.id,
+        "state": "running" if given.finished_at is None else "finished",
+        "scope": given.scope.value,
+        "rate": given.rate or None,
+        "started_by": given.started_by,
+        "started_at": rfc3339(given.started_at),
+        "finished_at": None if given.finished_at is None else rfc3339(given.finished_at),
+        "ledger_size": given.size,
+        "checkpoint": given.checkpoint.decode("utf-8"),
+        "ranges": counts.ranges,
+        "ranges_done": counts.done,
+        "deposits": counts.deposits,
+        "originals": counts.originals,
+        "bytes": counts.bytes,
+        "findings": counts.findings,
+    }
+
+
+def finding(given: Finding) -> dict[str, Any]:
+    return {
+        "leaf_index": given.index,
+        "deposit": given.deposit_id,
+        "kind": given.kind.value,
+        "detail": given.detail,
+        "found_at": rfc3339(given.found_at),
+        "whole_at": None if given.whole_at is None else rfc3339(given.whole_at),
     }

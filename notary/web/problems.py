@@ -46,6 +46,7 @@ TITLES: dict[str, str] = {
     "account_exists": "An account of this name exists",
     "account_limit": "The account's storage limit would be passed",
     "account_not_found": "No such account",
+    "audit_not_found": "No such audit",
     "body_incomplete": "The body is shorter or longer than declared",
     "batch_malformed": "The batch cannot be read",
     "batch_refused": "A row was refused, and the batch is all or nothing",

@@ -174,6 +174,7 @@ class HouseCollector(Collector):
             ),
         ):
             yield GaugeMetricFamily(name, text, value=float(value))
+        yield from _audit_metrics(house)
         failures = GaugeMetricFamily(
             "evidence_authority_failures", "Failures in a row", labels=["authority"]
         )
@@ -191,6 +192,39 @@ class HouseCollector(Collector):
             refusals.add_metric([witness.name], float(witness.failures))
         yield witnessed
         yield refusals
+
+
+def _audit_metrics(house: Office) -> Iterator[Metric]:
+    last, running = house.auditing.audits.newest_finished(), house.auditing.audits.unfinished()
+    finished_at = None if last is None else last.finished_at
+    for name, text, value in (
+        (
+            "evidence_audit_finished_seconds",
+            "When the last audit of all originals was finished, Unix time; 0 before the first",
+            0.0 if finished_at is None else finished_at.timestamp(),
+        ),
+        (
+            "evidence_audit_originals",
+            "Originals that it read again",
+            0 if last is None else last.counts.originals,
+        ),
+        (
+            "evidence_audit_bytes",
+            "Bytes that it read again",
+            0 if last is None else last.counts.bytes,
+        ),
+        (
+            "evidence_audit_findings",
+            "What it and the audits begun since found to contradict the ledger",
+            house.auditing.rereads.open_findings(last),
+        ),
+        (
+            "evidence_audit_progress_ratio",
+            "Part of the audit under way that is done; 1 where none is",
+            1.0 if running is None else running.counts.done / max(running.counts.ranges, 1),
+        ),
+    ):
+        yield GaugeMetricFamily(name, text, value=float(value))
 
 
 @bp.get("/metrics")

@@ -10,6 +10,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from notary.audit_part import Contradiction, Read
+from notary.auditing import Worker
+from notary.audits import Kind
 from notary.digest import SHA256
 from notary.intake import Receipt
 from notary.issuer_key import parse_issuer_key
@@ -72,6 +75,7 @@ def live(house: Office) -> Busy:
     house.people.set_password(account, PASSWORD, keep="")
     stamp(house)
     cosign(house)
+    audit(house, receipt.deposit)
     return Busy(
         by=by,
         api_key=api_key,
@@ -127,6 +131,17 @@ def cosign(house: Office) -> None:
     covering = house.stamps.covering(0)
     assert covering is not None
     house.stamps.keep_fresh(covering.size, covering.tokens[0])
+
+
+def audit(house: Office, deposit: Deposit) -> None:
+    """A finished audit that found something, and an unfinished one."""
+    worker = Worker(stop=lambda: False, wait=lambda _: None, told=lambda _: None)
+    run = house.auditing.begin("operator")
+    read = Read(index=deposit.index, is_deposit=True, deposit_id=deposit.id)
+    house.auditing.keep(run, read, Contradiction(kind=Kind.UNREADABLE, detail="for a while"))
+    while house.auditing.step(run, worker):
+        pass
+    house.auditing.begin("operator", sample=1)
 
 
 def certify(house: Office, which: Deposit, by: Principal) -> tuple[bytes, bytes]:

@@ -61,6 +61,10 @@ TABLE = {
     "GET /v1/accounts/{account_id}/keys": MANAGER,
     "DELETE /v1/accounts/{account_id}/keys/{key_id}": "204 403 403 403 403      403    403  401",
     "GET /v1/events": "                       200   403   200    403   403      403    403  401",
+    "GET /v1/audits": "                       200   403   200    403   403      403    403  401",
+    "GET /v1/audits/{audit_id}": "            200   403   200    403   403      403    403  401",
+    "GET /v1/audits/{audit_id}/findings": "   200   403   200    403   403      403    403  401",
+    "GET /v1/audits/{audit_id}/findings.csv": "200 403 200 403 403 403 403 401",
     "POST /v1/issuers": "                     201   403   403    403   403      403    403  401",
     "GET /v1/issuers": MANAGER,
     "DELETE /v1/issuers/{thumbprint}": "      404   403   403    403   403      403    403  401",
@@ -185,6 +189,7 @@ def stage(service: Service, staff: Staff) -> Stage:
             "serial": "1",
             "entry_id": "0" * 64,
             "thumbprint": "0" * 64,
+            "audit_id": staff.office.auditing.begin("operator").id,
         },
         fill=fill,
     )
