@@ -36,6 +36,7 @@ from notary.intake import object_key
 from notary.issued import CERTIFICATE
 from notary.keyhistory import KeyHistory
 from notary.keyring import Held, Keyring
+from notary.keys import raw_public
 from notary.ledger import Ledger
 from notary.model import Deposit, EventKind, Principal, uuid7
 from notary.pack import pack
@@ -260,7 +261,7 @@ def _keys_of(statement: bytes, checkpoint: bytes, held: Held, history: KeyHistor
     return Keys(
         log=tuple(key.encode() for key in known.log if (key.name, key.key_id) in lines),
         statement=tuple(key for key in map(Key.of, known.statement) if key.kid == kid),
-        certificate=(Key.of(held.keys.certificate.public_key().public_bytes_raw()),),
+        certificate=(Key.of(raw_public(held.keys.certificate)),),
     )
 
 
