@@ -6,7 +6,7 @@ under that ID, or a failing one, can't put into the ledger what nobody could tak
 
 The library is one per process and its functions are called one at a time: it is initialised
 without locks of its own. Sessions are opened at the first use and never cross a fork. Where a
-session, a token or the whole device is gone, everything is opened anew, once a call; if that fails
+session, a token or the whole device is gone, everything is opened anew; if that fails
 too, the call is answered `keys_unreachable` and the next one tries again. A PIN that a token
 refused is not tried again by the same process: tokens lock themselves after a few.
 """
@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,6 +37,9 @@ _PIN_REFUSED = (
     p11.PinIncorrect, p11.PinLocked, p11.PinLenRange, p11.PinInvalid, p11.PinExpired,
     p11.UserPinNotInitialized,
 )  # fmt: skip
+PAUSES_S = (0.0, 0.05, 0.25, 0.0)
+"""Between attempts. A SoftHSM token is not to be seen while another process logs in to it."""
+SILENCE_S = 1.0
 T = TypeVar("T")
 
 
@@ -46,6 +50,7 @@ class _Library:
         self.lock = threading.RLock()
         self._path = path
         self._opened = False
+        self._silent_until = 0.0
         self._sessions: dict[TokenPlace, Any] = {}
         self._keys: dict[tuple[TokenPlace, bytes], Any] = {}
         self._refused: set[tuple[TokenPlace, bytes]] = set()
@@ -57,22 +62,28 @@ class _Library:
         self._keys.clear()
 
     def attempt(self, place: TokenPlace, act: Callable[[], T]) -> T:
-        """Twice at most: the second time with everything opened anew. Raises Unreachable
-        (`keys_unreachable`), KeyMissing."""
+        """Again with everything opened anew where it fails; once only while nothing answers at
+        all, so that those who wait are told soon. Raises Unreachable (`keys_unreachable`),
+        KeyMissing."""
         with self.lock:
-            try:
-                return act()
-            except pkcs11.PKCS11Error:
-                self.forget()
-            try:
-                return act()
-            except pkcs11.PKCS11Error as exc:
-                self.forget()
-                raise Unreachable(
-                    f"{place.shown()} does not answer ({type(exc).__name__}); its device, its "
-                    "token or its module is gone",
-                    code="keys_unreachable",
-                ) from exc
+            for pause in PAUSES_S:
+                try:
+                    done = act()
+                except pkcs11.PKCS11Error as exc:
+                    self.forget()
+                    error = exc
+                else:
+                    self._silent_until = 0.0
+                    return done
+                if time.monotonic() < self._silent_until:
+                    break
+                time.sleep(pause)
+            self._silent_until = time.monotonic() + SILENCE_S
+            raise Unreachable(
+                f"{place.shown()} does not answer ({type(error).__name__}); its device, its "
+                "token or its module is gone",
+                code="keys_unreachable",
+            ) from error
 
     def session(self, place: TokenPlace) -> Any:
         """Logged in. Raises PKCS11Error, KeyMissing."""
