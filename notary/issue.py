@@ -31,7 +31,7 @@ from notary import __version__
 from notary.chronicle import Chronicle
 from notary.clock import Clock, parse_rfc3339, rfc3339
 from notary.digest import SHA256
-from notary.errors import Conflict, Corrupt, NotFound
+from notary.errors import Conflict, Corrupt, KeyMissing, NotFound
 from notary.intake import object_key
 from notary.issued import CERTIFICATE
 from notary.keyhistory import KeyHistory
@@ -106,7 +106,12 @@ class Issue:
         id_ = uuid7(now, self._randomness(10))
         held = self._keyring.fresh()
         draft = self._draft(deposit, stamped, documents, held, id_=id_, version=version, now=now)
-        certificate = sign_certificate(draft, held.keys.certificate)
+        try:
+            certificate = sign_certificate(draft, held.keys.certificate)
+        except KeyMissing:
+            if self._keyring.fresh().serial == held.serial:
+                raise
+            return self.certificate(deposit, by=by)  # retired, and destroyed in its token
         encoded = certificate.encode()
         self._check(encoded, deposit)
         row = {

@@ -155,7 +155,7 @@ def test_a_large_batch_is_signed_in_the_token_by_processes_of_their_own(
     assert answer.status_code == 201, answer.text
     assert len(answer.text.splitlines()) >= LARGE
     assert len(seen) == PROCESSES
-    assert " 0 faults" in service.cli("fsck", "--depth", "tree").stdout
+    assert " 0 faults" in service.cli("fsck", "--depth", "records").stdout
 
 
 def test_a_signing_process_that_is_killed_refuses_the_batch_and_the_next_is_taken(
