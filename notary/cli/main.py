@@ -185,8 +185,8 @@ def sweep_orphans(older_than: float | None) -> None:
 @cli.command("fsck")
 @click.option(
     "--depth",
-    type=click.Choice(list(Depth)),
-    default=Depth.ORIGINALS,
+    type=click.Choice([each.value for each in Depth]),
+    default=Depth.ORIGINALS.value,
     show_default=True,
     help="How far down to derive.",
 )
