@@ -16,7 +16,7 @@ WORKDIR /srv/notary
 # The lock alone first: this layer is built again only when the lock changes. Wheels only: nothing
 # that comes from the index runs while the image is built.
 COPY requirements.txt ./
-RUN /opt/notary/bin/pip install --require-hashes --no-deps --only-binary :all: -r requirements.txt
+RUN /opt/notary/bin/pip install --require-hashes --only-binary :all: -r requirements.txt
 COPY app.py ./
 COPY notary notary
 COPY storage storage
