@@ -61,12 +61,14 @@ class _Library:
         self._sessions.clear()
         self._keys.clear()
 
-    def attempt(self, place: TokenPlace, act: Callable[[], T]) -> T:
+    def attempt(
+        self, place: TokenPlace, act: Callable[[], T], pauses: tuple[float, ...] = PAUSES_S
+    ) -> T:
         """Again with everything opened anew where it fails; once only while nothing answers at
         all, so that those who wait are told soon. Raises Unreachable (`keys_unreachable`),
         KeyMissing."""
         with self.lock:
-            for pause in PAUSES_S:
+            for pause in pauses:
                 try:
                     done = act()
                 except pkcs11.PKCS11Error as exc:
@@ -80,8 +82,7 @@ class _Library:
                 time.sleep(pause)
             self._silent_until = time.monotonic() + SILENCE_S
             raise Unreachable(
-                f"{place.shown()} does not answer ({type(error).__name__}); its device, its "
-                "token or its module is gone",
+                f"{place.shown()} does not answer, or can't do this ({type(error).__name__})",
                 code="keys_unreachable",
             ) from error
 
@@ -107,8 +108,7 @@ class _Library:
     @contextmanager
     def writing(self, place: TokenPlace) -> Iterator[Any]:
         """A session that may make and destroy objects. It shares the login."""
-        self.session(place)
-        session = self._token(place).open(rw=True)
+        session = self.session(place).token.open(rw=True)
         try:
             yield session
         finally:
@@ -217,7 +217,8 @@ def create(place: TokenPlace, label: Callable[[bytes], str]) -> bytes:
                 half[Attribute.LABEL] = label(public_key)
             return public_key
 
-    public_key = library.attempt(place, make)
+    library.attempt(place, lambda: library.session(place))
+    public_key = library.attempt(place, make, pauses=(0.0,))  # a second try would be a second key
     sign(place, public_key, b"key-check/v1\n")
     return public_key
 
