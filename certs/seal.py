@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import fields
+from typing import Protocol
 
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from certs.certificate import (
     Certificate,
@@ -18,7 +19,22 @@ from certs.certificate import (
 from certs.errors import SealInvalid, UnknownKey
 
 
-def sign_certificate(draft: UnsignedCertificate, key: Ed25519PrivateKey) -> Certificate:
+class PublicHalf(Protocol):
+    def public_bytes_raw(self) -> bytes:
+        """The raw Ed25519 public key."""
+
+
+class SealingKey(Protocol):
+    """An Ed25519 key, wherever its private half lies."""
+
+    def public_key(self) -> PublicHalf:
+        """Whose signatures they are."""
+
+    def sign(self, data: bytes, /) -> bytes:
+        """64 bytes. Raises what its holder raises."""
+
+
+def sign_certificate(draft: UnsignedCertificate, key: SealingKey) -> Certificate:
     """The certificate that says what `draft` says, signed by `key`.
 
     Raises ValueError when `draft.keys.certificate` lacks the public half: nobody could check it.

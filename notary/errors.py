@@ -19,6 +19,7 @@ NotaryError
 ├── Unverifiable        it could not be tested: unknown key, newer format
 └── IntegrityError      our own state contradicts itself: stop, keep both sides
     ├── Fork · Rollback · Corrupt
+    └── KeyMissing           this node has no access to a signing key; others may
 
 Messages are lower case, quote values and show both sides. Codes are stable: doors and
 documents depend on them. HTTP statuses and exit codes are tables at the doors.
@@ -124,6 +125,10 @@ class Unverifiable(NotaryError):
 
 class IntegrityError(NotaryError):
     code = "integrity"
+
+
+class KeyMissing(IntegrityError):
+    code = "key_missing"
 
 
 class Fork(IntegrityError):

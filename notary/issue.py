@@ -31,12 +31,13 @@ from notary import __version__
 from notary.chronicle import Chronicle
 from notary.clock import Clock, parse_rfc3339, rfc3339
 from notary.digest import SHA256
-from notary.errors import BadSignature, Conflict, Corrupt, NotFound, Unverifiable
+from notary.errors import BadSignature, Conflict, Corrupt, KeyMissing, NotFound, Unverifiable
 from notary.intake import object_key
 from notary.issued import CERTIFICATE
 from notary.judged import meet_policy
 from notary.keyhistory import KeyHistory
 from notary.keyring import Held, Keyring
+from notary.keys import raw_public
 from notary.ledger import Ledger
 from notary.model import Deposit, EventKind, Principal, uuid7
 from notary.pack import pack
@@ -113,7 +114,12 @@ class Issue:
         id_ = uuid7(now, self._randomness(10))
         held = self._keyring.fresh()
         draft = self._draft(deposit, stamped, documents, held, id_=id_, version=version, now=now)
-        certificate = sign_certificate(draft, held.keys.certificate)
+        try:
+            certificate = sign_certificate(draft, held.keys.certificate)
+        except KeyMissing:
+            if self._keyring.fresh().serial == held.serial:
+                raise
+            return self.certificate(deposit, by=by)  # retired, and destroyed in its token
         encoded = certificate.encode()
         self._check(encoded, deposit)
         row = {
@@ -289,7 +295,7 @@ def _keys_of(statement: bytes, checkpoint: bytes, held: Held, history: KeyHistor
     return Keys(
         log=tuple(key.encode() for key in known.log if (key.name, key.key_id) in lines),
         statement=tuple(key for key in map(Key.of, known.statement) if key.kid == kid),
-        certificate=(Key.of(held.keys.certificate.public_key().public_bytes_raw()),),
+        certificate=(Key.of(raw_public(held.keys.certificate)),),
     )
 
 

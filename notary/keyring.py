@@ -5,7 +5,7 @@ it loads the keys that the database names, by their public halves; what was sign
 before them, and has not been entered yet, is turned away to be signed anew. Readers look as they
 read.
 
-A node that lacks the file of a new key writes nothing until it is there, and reads on.
+A node that has no access to a new key writes nothing until it is there, and reads on.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
 from notary import keys as key_files
 from notary.clock import rfc3339
-from notary.errors import BadRotation, Corrupt, IntegrityError, Rollback
+from notary.errors import BadRotation, Corrupt, KeyMissing, Rollback
 from notary.keyhistory import KeyHistory, Registered, read_history
-from notary.keys import HouseKeys, load_keys
+from notary.keys import HouseKeys, raw_public
+from notary.keystore import KeyStore
 from notary.ledger import SignHead
 from notary.rotation import KeySet
 from notary.statement import StatementSigner
@@ -65,8 +65,8 @@ def public_keys(origin: str, keys: HouseKeys) -> KeySet:
     _, signers = head_signer(origin, keys)
     return KeySet(
         log=tuple(signer.verifier for signer in signers),
-        statement=(keys.statement.public_key().public_bytes_raw(),),
-        certificate=(keys.certificate.public_key().public_bytes_raw(),),
+        statement=(raw_public(keys.statement),),
+        certificate=(raw_public(keys.certificate),),
     )
 
 
@@ -84,10 +84,10 @@ class Held:
 class Keyring:
     """One per process. Its threads share it."""
 
-    def __init__(self, database: Database, folder: Path, genesis: str) -> None:
-        """Raises IntegrityError (`key_missing`) where a key that holds now is not in `folder`,
-        Corrupt where the rotations contradict one another."""
-        self.folder = folder
+    def __init__(self, database: Database, store: KeyStore, genesis: str) -> None:
+        """Raises KeyMissing where a key that holds now is nowhere in `store`, Unreachable
+        (`keys_unreachable`), Corrupt where the rotations contradict one another."""
+        self.store = store
         self._database = database
         self._genesis = genesis
         self._turn = threading.Lock()
@@ -100,7 +100,7 @@ class Keyring:
 
     def held(self) -> Held:
         """The keys to sign with. Whoever enters what they signed says their serial, and is told
-        under the lock if that is no longer the last. Raises IntegrityError (`key_missing`)."""
+        under the lock if that is no longer the last. Raises KeyMissing, Unreachable."""
         held, history = self._held, self._history
         if held is None or held.serial != history.serial:
             held = self._load(history)
@@ -127,8 +127,8 @@ class Keyring:
     def check(self, connection: sa.Connection) -> Held:
         """Under the head's lock: the keys that sign now, loaded if they are new.
 
-        Raises IntegrityError (`key_missing`), Rollback where the database knows fewer rotations
-        than this process saw, Corrupt.
+        Raises KeyMissing, Unreachable, Rollback where the database knows fewer rotations than
+        this process saw, Corrupt.
         """
         serial = _number(_SERIAL.first(connection))
         if serial < self._history.serial:
@@ -158,7 +158,7 @@ class Keyring:
             raise Corrupt(f"key rotations: {exc}", name="key_rotation") from exc
 
     def _load(self, history: KeyHistory) -> Held:
-        keys = load_active(self.folder, history)
+        keys = load_active(self.store, history)
         sign, signers = head_signer(history.origin, keys)
         return Held(
             serial=history.serial,
@@ -169,23 +169,21 @@ class Keyring:
         )
 
 
-def load_active(folder: Path, history: KeyHistory) -> HouseKeys:
-    """The private keys that hold after these rotations. Raises IntegrityError (`key_missing`)
-    where one is not in `folder`."""
+def load_active(store: KeyStore, history: KeyHistory) -> HouseKeys:
+    """The private keys that hold after these rotations. Raises KeyMissing, Unreachable
+    (`keys_unreachable`)."""
     active = history.active
     by_type = {key.type: key.public_key for key in active.log}
     try:
-        return load_keys(
-            folder,
+        return store.load(
             log=by_type[ED25519],
             log_pq=by_type[MLDSA44_COSIGNATURE],
             statement=active.statement[0],
             certificate=active.certificate[0],
         )
-    except Corrupt as exc:
-        raise IntegrityError(
-            f"this node cannot sign: {exc}; bring it the key, then it goes on",
-            code="key_missing",
+    except KeyMissing as exc:
+        raise KeyMissing(
+            f"this node cannot sign: {exc}; bring it the key, then it goes on"
         ) from exc
 
 
@@ -217,17 +215,21 @@ def insert_rotation(
     )
 
 
-def stray_files(folder: Path, history: KeyHistory) -> tuple[Path, ...]:
-    """Key files in `folder` that a rotation made and never registered: it was killed."""
-    every: Sequence[tuple[str, bytes]] = [
+def stray_keys(store: KeyStore, history: KeyHistory) -> tuple[str, ...]:
+    """Where private keys lie that a rotation made and never registered: it was killed."""
+    return store.strays(named_keys(history.all()))
+
+
+def named_keys(keys: KeySet) -> tuple[tuple[str, bytes], ...]:
+    """(name of its kind, raw public key) of each."""
+    return (
         *(
             (key_files.LOG if key.type == ED25519 else key_files.LOG_PQ, key.public_key)
-            for key in history.all().log
+            for key in keys.log
         ),
-        *((key_files.STATEMENT, key) for key in history.all().statement),
-        *((key_files.CERTIFICATE, key) for key in history.all().certificate),
-    ]
-    return key_files.unregistered_files(folder, every)
+        *((key_files.STATEMENT, key) for key in keys.statement),
+        *((key_files.CERTIFICATE, key) for key in keys.certificate),
+    )
 
 
 def _number(found: tuple[object, ...] | None) -> int:

@@ -1,4 +1,4 @@
-"""The signing keys of the house: made once by `notary init`, loaded ever after.
+"""The signing keys of the house, and their files; those in tokens are the matter of `keystore`.
 
 Three keys with three jobs: the log's (checkpoints; Ed25519 and ML-DSA-44 side by side), the
 statements' (entries) and the certificates'. Files of mode 0600 in `home/keys`: `<name>.pem` from
@@ -20,22 +20,23 @@ from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
 from notary.errors import Corrupt, Fork
+from notary.tlog.key import SigningKey
 from storage.durable import write_file
 
 LOG, LOG_PQ, STATEMENT, CERTIFICATE = "log-ed25519", "log-mldsa44", "statement", "certificate"
-
+NAMES = (LOG, LOG_PQ, STATEMENT, CERTIFICATE)
 
 HouseKey = Ed25519PrivateKey | MLDSA44PrivateKey
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HouseKeys:
-    log: Ed25519PrivateKey
-    log_pq: MLDSA44PrivateKey
-    statement: Ed25519PrivateKey
-    certificate: Ed25519PrivateKey
+    log: SigningKey
+    log_pq: SigningKey
+    statement: SigningKey
+    certificate: SigningKey
 
-    def by_name(self) -> dict[str, HouseKey]:
+    def by_name(self) -> dict[str, SigningKey]:
         """Each under the name of its kind."""
         return {
             LOG: self.log,
@@ -45,64 +46,32 @@ class HouseKeys:
         }
 
 
-def create_keys(folder: Path) -> HouseKeys:
-    """New keys in a new folder. Raises Fork if any is there: a second set would be a second
-    history."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    keys = generate_keys()
-    for name, key in keys.by_name().items():
-        write_key(folder, name, key)
-    return keys
+def raw_public(key: SigningKey) -> bytes:
+    return key.public_key().public_bytes_raw()
 
 
-def generate_keys() -> HouseKeys:
-    """New keys, nowhere written yet."""
-    return HouseKeys(
-        log=Ed25519PrivateKey.generate(),
-        log_pq=MLDSA44PrivateKey.generate(),
-        statement=Ed25519PrivateKey.generate(),
-        certificate=Ed25519PrivateKey.generate(),
-    )
+def new_key(name: str) -> HouseKey:
+    """A key for the job of that name, nowhere written yet."""
+    return MLDSA44PrivateKey.generate() if name == LOG_PQ else Ed25519PrivateKey.generate()
 
 
-def load_keys(
-    folder: Path, *, log: bytes, log_pq: bytes, statement: bytes, certificate: bytes
-) -> HouseKeys:
-    """The private halves of these raw public keys. Raises Corrupt naming the key file that is
-    missing or is not the key it should be."""
-    return HouseKeys(
-        log=_ed25519(folder, LOG, log),
-        log_pq=_mldsa44(folder, LOG_PQ, log_pq),
-        statement=_ed25519(folder, STATEMENT, statement),
-        certificate=_ed25519(folder, CERTIFICATE, certificate),
-    )
-
-
-def _ed25519(folder: Path, name: str, public_key: bytes) -> Ed25519PrivateKey:
+def file_key(folder: Path, name: str, public_key: bytes) -> HouseKey:
+    """The private half of this raw public key. Raises Corrupt naming the file that is missing or
+    is not the key that it should be."""
     file = key_file(folder, name, public_key)
     key = load_key(folder, file)
-    if not isinstance(key, Ed25519PrivateKey):
+    if name == LOG_PQ:
+        if not isinstance(key, MLDSA44PrivateKey):
+            raise Corrupt(f"key {folder / file}.pem is no ML-DSA-44 key", name=file)
+    elif not isinstance(key, Ed25519PrivateKey):
         raise Corrupt(f"key {folder / file}.pem is no Ed25519 key", name=file)
-    _require(folder, file, name, key.public_key().public_bytes_raw(), public_key)
-    return key
-
-
-def _mldsa44(folder: Path, name: str, public_key: bytes) -> MLDSA44PrivateKey:
-    file = key_file(folder, name, public_key)
-    key = load_key(folder, file)
-    if not isinstance(key, MLDSA44PrivateKey):
-        raise Corrupt(f"key {folder / file}.pem is no ML-DSA-44 key", name=file)
-    _require(folder, file, name, key.public_key().public_bytes_raw(), public_key)
-    return key
-
-
-def _require(folder: Path, file: str, name: str, is_: bytes, must: bytes) -> None:
-    if is_ != must:
+    if raw_public(key) != public_key:
         raise Corrupt(
             f"key {folder / file}.pem is not the {name} key that the log registered, whose file "
-            f"is {folder / rotated_name(name, must)}.pem",
+            f"is {folder / rotated_name(name, public_key)}.pem",
             name=file,
         )
+    return key
 
 
 def rotated_name(name: str, public_key: bytes) -> str:
@@ -122,7 +91,7 @@ def unregistered_files(folder: Path, known: Iterable[tuple[str, bytes]]) -> tupl
     files = {rotated_name(name, public_key) for name, public_key in known}
     return tuple(
         path
-        for name in (LOG, LOG_PQ, STATEMENT, CERTIFICATE)
+        for name in NAMES
         for path in sorted(folder.glob(f"{name}-{'[0-9a-f]' * 16}.pem"))
         if path.stem not in files
     )

@@ -44,7 +44,8 @@ from notary.issuers import Issuers
 from notary.journal import PREFIX as JOURNAL_PLACE
 from notary.journal import Journal, insert_journal
 from notary.keyring import Keyring, head_signer
-from notary.keys import HouseKeys, create_keys, load_key, write_key
+from notary.keys import HouseKeys, load_key, raw_public, write_key
+from notary.keystore import KeyStore
 from notary.ledger import Ledger, create_log
 from notary.model import Role, check_label, uuid7
 from notary.people import People
@@ -113,7 +114,7 @@ def found(
             "rebuild` makes its database again; a new house needs a place of its own",
             code="journal_exists",
         )
-    keys = create_keys(settings.home / "keys")
+    keys = open_keys(settings).found()
     root, certificate, tsa_key = create_chain(name[:40], clock.now())
     write_key(settings.home / "keys", TSA_KEY, tsa_key)
     chain = b"".join(
@@ -129,8 +130,8 @@ def found(
         name=name,
         at=now,
         log_keys=[signer.verifier.encode() for signer in signers],
-        statement_keys=[_b64(keys.statement.public_key().public_bytes_raw())],
-        certificate_keys=[_b64(keys.certificate.public_key().public_bytes_raw())],
+        statement_keys=[_b64(raw_public(keys.statement))],
+        certificate_keys=[_b64(raw_public(keys.certificate))],
     )
     link_secret = base64.urlsafe_b64encode(randomness(32)).decode().rstrip("=")
     account_id = uuid7(now, randomness(10))
@@ -172,7 +173,7 @@ class Office:
                 f"no house at {settings.home}: make one with `notary init`", code="no_house"
             )
         self.house = read_house(self.database)
-        self.keyring = Keyring(self.database, settings.home / "keys", self.house.genesis)
+        self.keyring = Keyring(self.database, open_keys(settings), self.house.genesis)
         self.ledger = Ledger(self.database)
         self.objects = open_objects(settings)
         self.journal = Journal(
@@ -282,7 +283,7 @@ class Office:
 
     @property
     def keys(self) -> HouseKeys:
-        """The private keys that hold now. Raises IntegrityError (`key_missing`)."""
+        """What signs now. Raises KeyMissing, Unreachable (`keys_unreachable`)."""
         return self.keyring.fresh().keys
 
     @property
@@ -404,6 +405,10 @@ class Office:
         # older certificates carry its tokens.
         roots.update({_own_chain(self.settings.home / TSA_CHAIN)[1]: None})
         return tuple(roots)
+
+
+def open_keys(settings: Settings) -> KeyStore:
+    return KeyStore(settings.home / "keys", settings.key_places)
 
 
 def open_objects(settings: Settings, *, locked: bool = True) -> ObjectStore:

@@ -32,7 +32,7 @@ from notary.journal_segment import Segment, SegmentHead
 from notary.keyhistory import KeyHistory, Registered, read_history
 from notary.keyring import KEY_ROTATION, head_signer, load_active, registered_of
 from notary.ledger import Ledger, SignHead, TreeHead
-from notary.office import open_objects
+from notary.office import open_keys, open_objects
 from notary.replay import append, begin, done, finish, newest_evidence, replay
 from notary.settings import Settings
 from notary.signed_head import Contradiction, Identity, SignedHead, open_checkpoint
@@ -111,7 +111,7 @@ def rebuild(
     clock = clock or SystemClock()
     objects = open_objects(settings)
     survey = _survey(objects, settings, progress)
-    keys = load_active(settings.home / "keys", survey.history)
+    keys = load_active(open_keys(settings), survey.history)
     sign, _ = head_signer(survey.origin, keys)
     # Retired keys too: a mirror or a published checkpoint may be from before a rotation.
     identity = Identity(origin=survey.origin, keys=survey.history.all().log)

@@ -16,11 +16,12 @@ from dataclasses import dataclass
 
 import cbor2
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from notary.errors import BadSignature, MalformedInput
 from notary.statement import ALG, CWT_CLAIMS, EDDSA, ISS, KID, SUB, key_thumbprint
 from notary.tlog import merkle
+from notary.tlog.key import SigningKey
 
 RECEIPTS, VDS, VDP = 394, 395, 396
 CRIT = 2
@@ -55,7 +56,7 @@ class Receipt:
 
 
 def sign_inclusion(
-    key: Ed25519PrivateKey,
+    key: SigningKey,
     *,
     issuer: str,
     subject: str,
@@ -72,7 +73,7 @@ def sign_inclusion(
 
 
 def sign_consistency(
-    key: Ed25519PrivateKey,
+    key: SigningKey,
     *,
     issuer: str,
     subject: str,
@@ -87,7 +88,7 @@ def sign_consistency(
 
 
 def _sign(
-    key: Ed25519PrivateKey, issuer: str, subject: str, proofs: dict[int, list[bytes]], root: bytes
+    key: SigningKey, issuer: str, subject: str, proofs: dict[int, list[bytes]], root: bytes
 ) -> bytes:
     protected = cbor2.dumps(
         {

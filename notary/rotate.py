@@ -1,14 +1,14 @@
 """Changes keys of the house: an entry of its own ledger, signed by the keys before and after.
 
- 1. New keys are written beside the old ones, durably, under names of their own.
+ 1. New keys are made beside the old ones or in another place, durably, under names of their own.
  2. One transaction under the head's lock: the document, signed by every key that goes and every
     key that comes; its entry, signed by the statement key before it; the hand-over's checkpoint,
     signed by the log's keys before and after it; the row that all processes look at.
- 3. The checkpoint is published, then the files of the retired keys go.
+ 3. The checkpoint is published, then the retired private keys are destroyed.
 
-A crash before the commit leaves the keys as they were, and files of keys that nobody registered:
+A crash before the commit leaves the keys as they were, and new keys that nobody registered:
 they sign nothing, and the next rotation names them. A crash after it leaves the new keys in force,
-since the database says so, and files of retired keys, which sign nothing either.
+since the database says so, and retired keys, which sign nothing either.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
-from pathlib import Path
 
 import sqlalchemy as sa
 
 from notary import keys as key_files
 from notary.errors import Conflict, MalformedInput
 from notary.keyhistory import KeyHistory, Registered
+from notary.keyplace import KeyPlace
 from notary.keyring import (
     Held,
     Keyring,
@@ -31,32 +31,37 @@ from notary.keyring import (
     insert_rotation,
     public_keys,
     read_rotations,
-    stray_files,
+    stray_keys,
 )
-from notary.keys import HouseKeys, generate_keys, key_file, rotated_name, write_key
+from notary.keys import HouseKeys
 from notary.ledger import Growing
 from notary.rotation import MAX_REASON, Job, KeySet, Rotation, digest_of, sign_rotation
 from notary.sequencer import Sequencer
 from notary.statement import ROTATION_TYPE
 from notary.tlog.note import ED25519
-from storage.durable import remove_file
 
 FILES: dict[Job, tuple[str, ...]] = {
     Job.LOG: (key_files.LOG, key_files.LOG_PQ),
     Job.STATEMENT: (key_files.STATEMENT,),
     Job.CERTIFICATE: (key_files.CERTIFICATE,),
 }
+MEMBERS = {
+    key_files.LOG: "log",
+    key_files.LOG_PQ: "log_pq",
+    key_files.STATEMENT: "statement",
+    key_files.CERTIFICATE: "certificate",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rotated:
-    """`removed` are files of retired keys, `strays` those of keys that no rotation registered."""
+    """`removed` says where retired keys were, `strays` where keys are that nobody registered."""
 
     serial: int
     index: int
     keys: KeySet
-    removed: tuple[Path, ...]
-    strays: tuple[Path, ...]
+    removed: tuple[str, ...]
+    strays: tuple[str, ...]
 
 
 class Rotating:
@@ -74,23 +79,28 @@ class Rotating:
         self._publish = publish
 
     def rotate(
-        self, jobs: frozenset[Job], *, reason: str = "", keep_retired: bool = False
+        self,
+        jobs: frozenset[Job],
+        *,
+        to: KeyPlace | None = None,
+        reason: str = "",
+        keep_retired: bool = False,
     ) -> Rotated:
-        """New keys for these jobs, in force when it returns.
+        """New keys for these jobs, in `to` or the first place of the settings, in force when it
+        returns.
 
         Raises MalformedInput, Conflict where another rotation came first, and what
-        `Sequencer.submit` raises: then the keys before hold on.
+        `Sequencer.submit` and a token raise: then the keys before hold on.
         """
         if not jobs:
             raise MalformedInput("no job whose keys are to change", code="settings")
         if len(reason) > MAX_REASON:
             raise MalformedInput(f"reason is longer than {MAX_REASON} characters", code="settings")
+        store = self._keyring.store
+        place = store.require(to or store.places[0])
         old = self._keyring.fresh()
-        retired = _files(self._keyring.folder, old.keys, jobs)
-        new = _mixed(old.keys, generate_keys(), jobs)
-        for name, key in _named(new, jobs):
-            public_key = key.public_key().public_bytes_raw()
-            write_key(self._keyring.folder, rotated_name(name, public_key), key)
+        names = [name for job in Job if job in jobs for name in FILES[job]]
+        new = replace(old.keys, **{MEMBERS[name]: store.create(name, place) for name in names})
         done: list[tuple[int, Registered]] = []
 
         def enter(connection: sa.Connection, growing: Growing, at: datetime, held: Held) -> None:
@@ -103,16 +113,15 @@ class Rotating:
         ((serial, registered),) = done
         self._keyring.fresh()
         self._publish()
-        removed = () if keep_retired else retired
-        for path in removed:
-            remove_file(str(path))
+        retired = old.keys.by_name()
+        removed = [] if keep_retired else [store.remove(name, retired[name]) for name in names]
         history = self._keyring.history()
         return Rotated(
             serial=serial,
             index=registered.index,
             keys=history.active,
-            removed=removed,
-            strays=stray_files(self._keyring.folder, history),
+            removed=tuple(removed),
+            strays=stray_keys(store, history),
         )
 
     def _enter(
@@ -164,27 +173,3 @@ def _document(
         names = list(public.raw())
         sign |= dict(zip(names, [*log, keys.statement.sign, keys.certificate.sign], strict=True))
     return sign_rotation(draft, sign)
-
-
-def _mixed(old: HouseKeys, fresh: HouseKeys, jobs: frozenset[Job]) -> HouseKeys:
-    mixed = old
-    if Job.LOG in jobs:
-        mixed = replace(mixed, log=fresh.log, log_pq=fresh.log_pq)
-    if Job.STATEMENT in jobs:
-        mixed = replace(mixed, statement=fresh.statement)
-    if Job.CERTIFICATE in jobs:
-        mixed = replace(mixed, certificate=fresh.certificate)
-    return mixed
-
-
-def _named(keys: HouseKeys, jobs: frozenset[Job]) -> list[tuple[str, key_files.HouseKey]]:
-    by_name = keys.by_name()
-    return [(name, by_name[name]) for job in Job if job in jobs for name in FILES[job]]
-
-
-def _files(folder: Path, keys: HouseKeys, jobs: frozenset[Job]) -> tuple[Path, ...]:
-    """Where those keys lie now."""
-    return tuple(
-        folder / f"{key_file(folder, name, key.public_key().public_bytes_raw())}.pem"
-        for name, key in _named(keys, jobs)
-    )

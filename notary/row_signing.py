@@ -19,6 +19,7 @@ from typing import IO, Self
 
 from notary.errors import NotaryError, Unreachable
 from notary.intake import Intake
+from notary.keystore import TokenKey
 from notary.signing import Row, Signers, borrow_signers, sign_rows
 from storage.errors import StorageError, StoreUnavailable
 
@@ -106,7 +107,9 @@ class RowSigning:
             if self._thread is None:
                 self._total = len(self._signed)
             self._changed.notify_all()
-            self._await(self._total // 2)
+            # A token signs slower than rows are entered: nobody else is to wait for that.
+            token = isinstance(self._statements.key, TokenKey)
+            self._await(self._total if token else self._total // 2)
 
     def chunks(self) -> Iterator[list[Row]]:
         """All rows, signed, in order. Raises Unreachable where a signing process is gone or

@@ -26,6 +26,7 @@ from notary.clock import Clock, rfc3339
 from notary.errors import (
     Corrupt,
     Fork,
+    KeyMissing,
     KeysRotated,
     NotaryError,
     Pushback,
@@ -35,6 +36,7 @@ from notary.errors import (
 )
 from notary.halt import Halt
 from notary.keyring import Held, Keyring
+from notary.keystore import probe
 from notary.ledger import Appended, Growing, SignHead, TreeHead, read_head, resign_head
 from notary.statement import StatementSigner
 from notary.tlog import merkle
@@ -120,6 +122,10 @@ class Sequencer:
                 return self.submit(make(held.statements), under=held.serial)
             except KeysRotated:
                 continue  # the keyring holds the new keys now
+            except KeyMissing:
+                # A retired key is destroyed in its token, perhaps before we learned of it.
+                if self._keyring.fresh().serial == held.serial:
+                    raise
 
     def submit(self, work: Work[T], *, under: int | None = None) -> Committed[T]:
         """Returns when the work is durable under a signed checkpoint. `under` is the serial of the
@@ -229,9 +235,10 @@ class Sequencer:
             raise
 
     def check_writing(self) -> None:
-        """Raises IntegrityError (`halted`, `key_missing`) while writing is stopped."""
+        """Raises IntegrityError (`halted`, `key_missing`) while writing is stopped, Unreachable
+        (`keys_unreachable`) while a token does not answer."""
         self._halt.check()
-        self._keyring.fresh()
+        probe(self._keyring.fresh().keys)
 
     def refresh(self, older_than: timedelta) -> bool:
         """Signs the newest head anew when it is older than that, so that outsiders see a log

@@ -13,6 +13,7 @@ from typing import Any
 
 from notary.digest import SIZES
 from notary.errors import MalformedInput
+from notary.keyplace import FolderPlace, KeyPlace, parse_key_place
 
 PREFIX = "NOTARY_"
 
@@ -55,6 +56,13 @@ class Settings:
     )
     database: str = _knob("", str, "SQLAlchemy URL; default SQLite in the home")
     objects: str = _knob("", str, "file:///path or s3://bucket/prefix; default a folder in home")
+    keys: tuple[str, ...] = _knob(
+        (),
+        lambda text: tuple(text.split()),
+        "places of private keys, separated by spaces, new ones go to the first: file: for "
+        "home/keys (searched in any case), or pkcs11:token=…?module-path=…&pin-source=…; "
+        "default file:",
+    )
     digests: tuple[str, ...] = _knob(
         ("sm3",), _list, "digests beside SHA-256: any of sm3, sha-512; empty for none"
     )
@@ -138,6 +146,11 @@ class Settings:
             for name in self.digests
             if name not in SIZES
         ]
+        for text in self.keys:
+            try:
+                parse_key_place(text)
+            except MalformedInput as exc:
+                problems.append(f"NOTARY_KEYS: {exc}")
         if self.tsa_urls and self.tsa_roots is None:
             problems.append("NOTARY_TSA_URLS needs NOTARY_TSA_ROOTS: whose tokens to believe")
         if self.tsa_roots is not None and not self.tsa_roots.is_file():
@@ -158,6 +171,11 @@ class Settings:
     @property
     def database_url(self) -> str:
         return self.database or f"sqlite:///{self.home / 'notary.db'}"
+
+    @property
+    def key_places(self) -> tuple[KeyPlace, ...]:
+        """In their order; the first is where new keys are made."""
+        return tuple(parse_key_place(text) for text in self.keys) or (FolderPlace(),)
 
     @property
     def objects_url(self) -> str:

@@ -3,12 +3,13 @@
 Most of what a row costs is its signature and its salted record, and the interpreter makes one at
 a time. The processes get rows through a pipe, a chunk at a time, and give them back signed:
 
-    hello: marshal of (issuer, raw Ed25519 key)     each message behind its length in 8 bytes
+    hello: marshal of (issuer, packed key)          each message behind its length in 8 bytes
     then:  marshal of a chunk of rows    →    marshal of the same rows with
            `id`, `record`, `disclosures`, `statement` in place of `sections`
 
-They end with their pipe, so none outlives whoever started it. If one dies, the batch is refused
-and nothing of it was registered.
+The key is a file's raw private half, or the place of one in a token, of which each process opens a
+session of its own. They end with their pipe, so none outlives whoever started it. If one dies, the
+batch is refused and nothing of it was registered.
 """
 
 from __future__ import annotations
@@ -23,10 +24,9 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import IO, Any
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
 from notary.clock import parse_rfc3339
-from notary.errors import Unreachable
+from notary.errors import NotaryError, Unreachable
+from notary.keystore import pack_key, unpack_key
 from notary.model import uuid7
 from notary.record import EVIDENCE, SALT_BYTES, build_record
 from notary.statement import EVIDENCE_TYPE, StatementSigner
@@ -73,7 +73,7 @@ class Signers:
 
     def __init__(self, statements: StatementSigner) -> None:
         """Raises OSError where they can't be started."""
-        hello = marshal.dumps((statements.issuer, statements.private_bytes()))
+        hello = marshal.dumps((statements.issuer, pack_key(statements.key)))
         self.processes: list[subprocess.Popen[bytes]] = []
         self._given: list[subprocess.Popen[bytes]] = []
         try:
@@ -169,10 +169,13 @@ def main() -> None:
         return
     gc.disable()  # rows are trees: no cycle to look for
     issuer, key = marshal.loads(hello)  # noqa: S302  # from the process that started this one
-    statements = StatementSigner(issuer, Ed25519PrivateKey.from_private_bytes(key))
-    while (packed := _receive(sys.stdin.buffer)) is not None:
-        rows = marshal.loads(packed)  # noqa: S302  # the same
-        _send(sys.stdout.buffer, marshal.dumps(sign_rows(rows, statements, os.urandom)))
+    statements = StatementSigner(issuer, unpack_key(key))
+    try:
+        while (packed := _receive(sys.stdin.buffer)) is not None:
+            rows = marshal.loads(packed)  # noqa: S302  # the same
+            _send(sys.stdout.buffer, marshal.dumps(sign_rows(rows, statements, os.urandom)))
+    except NotaryError as exc:  # a token that does not answer: the batch is refused by our end
+        sys.exit(f"notary: {exc.code}: {exc}")
 
 
 if __name__ == "__main__":

@@ -17,9 +17,10 @@ from dataclasses import dataclass
 
 import cbor2
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from notary.errors import BadSignature, MalformedInput
+from notary.tlog.key import SigningKey
 
 EVIDENCE_TYPE = "application/evidence-record+json"
 CUSTODY_TYPE = "application/custody-event+json"
@@ -68,16 +69,12 @@ class StatementSigner:
     statement is a concatenation: a batch of a million signs at the speed of Ed25519.
     """
 
-    def __init__(self, issuer: str, key: Ed25519PrivateKey) -> None:
+    def __init__(self, issuer: str, key: SigningKey) -> None:
         self.issuer = issuer
         self.public_key = key.public_key().public_bytes_raw()
         self.kid = key_thumbprint(self.public_key)
-        self._key = key
+        self.key = key
         self._templates: dict[str, tuple[bytes, bytes, bytes, bytes]] = {}
-
-    def private_bytes(self) -> bytes:
-        """The raw Ed25519 key, for a process that signs beside this one."""
-        return self._key.private_bytes_raw()
 
     def sign(self, payload: bytes, *, preimage_type: str, randomness: bytes) -> bytes:
         """The COSE_Sign1 bytes over a 32-byte `payload`; `randomness` (16 bytes) makes `sub`."""
@@ -85,7 +82,7 @@ class StatementSigner:
         h = randomness.hex()
         sub = f"{h[:8]}-{h[8:12]}-{h[12:16]}-{h[16:20]}-{h[20:]}".encode()
         protected = head + sub + tail
-        signature = self._key.sign(signing_head + protected + b"\x40\x58\x20" + payload)
+        signature = self.key.sign(signing_head + protected + b"\x40\x58\x20" + payload)
         return envelope + protected + b"\xa0\x58\x20" + payload + b"\x58\x40" + signature
 
     def _template(self, preimage_type: str) -> tuple[bytes, bytes, bytes, bytes]:

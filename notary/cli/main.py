@@ -15,6 +15,7 @@ from notary.clock import rfc3339
 from notary.errors import IntegrityError, NotaryError, Rejected, TryAgain
 from notary.findings import Depth
 from notary.fsck import fsck
+from notary.keyplace import parse_key_place
 from notary.model import Role
 from notary.office import Office, found
 from notary.people import DEFAULT_KEY_DAYS
@@ -45,6 +46,7 @@ LOADED_WHEN_ASKED_FOR = {
     "mirror": "notary.cli.watch",
     "issuer": "notary.cli.issuer",
     "journal": "notary.cli.restore",
+    "keys": "notary.cli.keys",
     "rebuild": "notary.cli.restore",
     "audit": "notary.cli.audit",
 }
@@ -133,26 +135,37 @@ def print_trust() -> None:
 @click.option("--statement", is_flag=True, help="The key that signs entries.")
 @click.option("--certificate", is_flag=True, help="The key that signs certificates.")
 @click.option("--reason", default="", help="A text for the public document.")
-@click.option("--keep-retired", is_flag=True, help="Leave the files of the retired keys there.")
+@click.option("--to", help="Where the new keys live: one of NOTARY_KEYS, or file:.")
+@click.option("--keep-retired", is_flag=True, help="Leave the retired private keys there.")
 def rotate(
-    *, log: bool, statement: bool, certificate: bool, reason: str, keep_retired: bool
+    *,
+    log: bool,
+    statement: bool,
+    certificate: bool,
+    reason: str,
+    to: str | None,
+    keep_retired: bool,
 ) -> None:
     """Change the house's signing keys: of the jobs named, or of all three.
 
     It holds for every running process from its commit on. Back up the keys right after it."""
+    place = None if to is None else parse_key_place(to)
     house = _open()
     house.examine()
     named = ((Job.LOG, log), (Job.STATEMENT, statement), (Job.CERTIFICATE, certificate))
     jobs = frozenset(job for job, asked in named if asked) or frozenset(Job)
-    rotated = house.rotating.rotate(jobs, reason=reason, keep_retired=keep_retired)
+    rotated = house.rotating.rotate(jobs, to=place, reason=reason, keep_retired=keep_retired)
     click.echo(f"Key rotation {rotated.serial} is entry {rotated.index}. The keys that hold now:")
     for job, keys in rotated.keys.encode().items():
         for key in keys:
             click.echo(f"  {job} {key}")
-    for path in rotated.removed:
-        click.echo(f"removed {path}: its key is retired")
-    for path in rotated.strays:
-        click.echo(f"{path} is of no registered key: a rotation was interrupted; remove it")
+    for where in rotated.removed:
+        click.echo(f"removed {where}: its key is retired")
+    for where in rotated.strays:
+        click.echo(
+            f"{where} is of no key that this house registered: a rotation was interrupted; "
+            "remove it"
+        )
 
 
 @cli.command("sweep")
@@ -173,8 +186,8 @@ def sweep_orphans(older_than: float | None) -> None:
 @cli.command("fsck")
 @click.option(
     "--depth",
-    type=click.Choice(list(Depth)),
-    default=Depth.ORIGINALS,
+    type=click.Choice([each.value for each in Depth]),
+    default=Depth.ORIGINALS.value,
     show_default=True,
     help="How far down to derive.",
 )

@@ -12,9 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
-
+from notary.tlog.key import SigningKey
 from notary.tlog.note import (
     ED25519_COSIGNATURE,
     MLDSA44_COSIGNATURE,
@@ -29,7 +27,7 @@ from notary.tlog.note import (
 class Ed25519Cosigner:
     """cosignature/v1, type 0x04. `now` gives POSIX seconds."""
 
-    def __init__(self, name: str, key: Ed25519PrivateKey, now: Callable[[], int]) -> None:
+    def __init__(self, name: str, key: SigningKey, now: Callable[[], int]) -> None:
         self._key, self._now = key, now
         public_key = key.public_key().public_bytes_raw()
         self.verifier = VerifierKey.derive(name, ED25519_COSIGNATURE, public_key)
@@ -42,7 +40,7 @@ class Ed25519Cosigner:
 class MLDSA44Signer:
     """subtree/v1 over a whole checkpoint, type 0x06. `now` gives POSIX seconds."""
 
-    def __init__(self, name: str, key: MLDSA44PrivateKey, now: Callable[[], int]) -> None:
+    def __init__(self, name: str, key: SigningKey, now: Callable[[], int]) -> None:
         self._key, self._now = key, now
         public_key = key.public_key().public_bytes_raw()
         self.verifier = VerifierKey.derive(name, MLDSA44_COSIGNATURE, public_key)

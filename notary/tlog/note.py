@@ -21,14 +21,12 @@ from hashlib import sha256
 from typing import Final, Protocol
 
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import (
-    Ed25519PrivateKey,
-    Ed25519PublicKey,
-)
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PublicKey
 
 from notary.errors import BadSignature, MalformedInput, Unverifiable
 from notary.tlog.checkpoint import decode_base64, encode_base64, parse_checkpoint_text
+from notary.tlog.key import SigningKey
 
 ED25519: Final = 0x01
 ED25519_COSIGNATURE: Final = 0x04
@@ -236,7 +234,7 @@ class NoteSigner(Protocol):
 class Ed25519Signer:
     """Plain note signatures, type 0x01."""
 
-    def __init__(self, name: str, key: Ed25519PrivateKey) -> None:
+    def __init__(self, name: str, key: SigningKey) -> None:
         self._key = key
         self.verifier = VerifierKey.derive(name, ED25519, key.public_key().public_bytes_raw())
 

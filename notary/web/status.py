@@ -16,7 +16,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 from werkzeug.wsgi import ClosingIterator
 
-from notary.errors import IntegrityError, NotaryError
+from notary.errors import NotaryError
 from notary.office import Office
 from notary.traffic import IN_FLIGHT
 from notary.web.api import as_json
@@ -104,7 +104,7 @@ def readiness(house: Office) -> tuple[dict[str, str], bool]:
         return found, False
     try:
         house.sequencer.check_writing()
-    except IntegrityError as exc:
+    except NotaryError as exc:  # stopped, a key missing, or a token that does not answer
         found["ledger"] = f"failed: {exc.code}"
         return found, False
     late = timestamp_age_s(house)

@@ -41,6 +41,7 @@ from notary.errors import BadRotation, BadTimestamp, MalformedInput, Rejected
 from notary.issuer_key import parse_issuer_key
 from notary.journal_segment import Block, SegmentHead, encode_segment, parse_segment
 from notary.keyhistory import encode_rotations, parse_rotations
+from notary.keyplace import parse_key_place
 from notary.provenance import parse_provenance
 from notary.receipt import parse_receipt, sign_inclusion
 from notary.record import EVIDENCE, build_record, parse_disclosure, parse_record
@@ -184,6 +185,9 @@ PARSERS: dict[str, Parser] = {
     "notary.journal_segment.parse_segment": malformed(parse_segment, SEGMENT),
     "notary.keyhistory.parse_rotations": Parser(
         parse=parse_rotations, error=BadRotation, samples=(encode_rotations(CHAIN.registered),)
+    ),
+    "notary.keyplace.parse_key_place": malformed(
+        parse_key_place, "file:", "pkcs11:token=a;serial=%E4%B8%80?module-path=/m&pin-source=env:A"
     ),
     "notary.provenance.parse_provenance": malformed(
         parse_provenance, json.dumps(PROVENANCE), json.dumps(PROVENANCE).encode()

@@ -21,10 +21,17 @@ from notary.keyhistory import (
     read_history,
 )
 from notary.keyring import public_keys
-from notary.keys import generate_keys
 from notary.rotation import Job, check_signatures, parse_rotation
 from notary.tlog.note import VerifierKey, parse_vkey
-from tests.harness.rotating import EVERY, ORIGIN, Chain, altered, mixed, signed
+from tests.harness.rotating import (
+    EVERY,
+    ORIGIN,
+    Chain,
+    altered,
+    generate_keys,
+    mixed,
+    signed,
+)
 
 CHAIN = Chain()
 FIRST_KEYS = CHAIN.keys

@@ -19,7 +19,8 @@ from notary.issuers import STATEMENT, WAITING
 from notary.journal import read_place, segment_key
 from notary.journal_read import forwards
 from notary.journal_tables import CHANGE
-from notary.keys import load_keys
+from notary.keyring import load_active
+from notary.keystore import KeyStore
 from notary.ledger import ENTRY
 from notary.model import EventKind
 from notary.office import Office
@@ -28,7 +29,7 @@ from notary.register import CUSTODY
 from notary.registering import Registered
 from notary.rotation import Job, digest_of
 from notary.statement import POLICY_TYPE, ROTATION_TYPE, parse_statement
-from notary.tlog.note import ED25519, MLDSA44_COSIGNATURE, open_note, parse_note
+from notary.tlog.note import open_note, parse_note
 from tests.harness import acts
 from tests.harness.acts import Act, house, rows_of
 from tests.harness.issuer import OutsideIssuer, entry_of, id_of
@@ -114,12 +115,7 @@ def _rotate_held(office: Office) -> None:
         if statement.preimage_type == ROTATION_TYPE
     ]
     assert entered == [(each.index, digest_of(each.document)) for each in history.registered]
-    by_type = {key.type: key.public_key for key in history.active.log}
-    (statement_key,), (certificate_key,) = history.active.statement, history.active.certificate
-    load_keys(
-        office.keyring.folder, log=by_type[ED25519], log_pq=by_type[MLDSA44_COSIGNATURE],
-        statement=statement_key, certificate=certificate_key,
-    )  # fmt: skip
+    load_active(KeyStore(office.settings.home / "keys"), history)
     head = office.ledger.head()
     assert len(open_note(parse_note(head.checkpoint), history.active.log)) == 2
     shown = (office.settings.home / "published.checkpoint").read_bytes()

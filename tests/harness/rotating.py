@@ -6,16 +6,29 @@ import json
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
+
 from notary.house import write_genesis
 from notary.keyhistory import Registered
 from notary.keyring import head_signer, public_keys
-from notary.keys import HouseKeys, generate_keys
+from notary.keys import HouseKeys
 from notary.rotation import Job, KeySet, Rotation, digest_of, sign_rotation
 from notary.tlog.note import ED25519
 
 ORIGIN = "log.example/1"
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 EVERY = frozenset(Job)
+
+
+def generate_keys() -> HouseKeys:
+    """New keys, nowhere written."""
+    return HouseKeys(
+        log=Ed25519PrivateKey.generate(),
+        log_pq=MLDSA44PrivateKey.generate(),
+        statement=Ed25519PrivateKey.generate(),
+        certificate=Ed25519PrivateKey.generate(),
+    )
 
 
 def mixed(old: HouseKeys, jobs: frozenset[Job] = EVERY) -> HouseKeys:

@@ -13,6 +13,7 @@ from typing import Any
 
 import cbor2
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from notary import registering, sequencer
 from notary.clock import rfc3339
@@ -156,6 +157,7 @@ def test_a_change_that_is_refused_leaves_nothing(house: Office) -> None:
 
 def test_the_house_s_own_keys_and_name_are_not_admitted(house: Office) -> None:
     for key in (house.keys.log, house.keys.statement, house.keys.certificate):
+        assert isinstance(key, Ed25519PrivateKey)
         own = OutsideIssuer(iss="https://x.example", alg="EdDSA", private=key, kid=b"k")
         with pytest.raises(MalformedInput):
             admit(house, own)
