@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 NOTARY_HOME ?= var
 export NOTARY_HOME
+# How many tests run at once. Each file's tests stay together, as do the services they share.
+JOBS ?= 2
 
 .PHONY: help run demo test check slow bench lock pyz clean
 
@@ -34,7 +36,7 @@ demo: $(VENV)/run
 	$(BIN)/python -m bench.demo $(FILES)
 
 test: $(VENV)/dev
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 check: $(VENV)/dev
 	$(BIN)/ruff format --check .

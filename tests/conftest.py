@@ -17,9 +17,22 @@ from tests.harness.server import Client, Service
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
 # What the tests themselves are asked to do; all other settings would change the services.
-OURS = ("NOTARY_KILLS", "NOTARY_SEED", "NOTARY_TEST_GIB")
+OURS = ("NOTARY_KILLS", "NOTARY_SEED", "NOTARY_TEST_GIB", "NOTARY_ONE_ROW_IN")
 for _name in [name for name in os.environ if name.startswith("NOTARY_") and name not in OURS]:
     del os.environ[_name]
+
+
+TABLES = ("test_crash_table.py", "test_crash_postgres.py", "test_crash_rebuild.py")
+ONE_ROW_IN = int(os.environ.get("NOTARY_ONE_ROW_IN", "1"))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Of the slow rows of the crash tables every NOTARY_ONE_ROW_IN-th; all of them by default."""
+    rows = [item for item in items if item.path.name in TABLES and item.get_closest_marker("slow")]
+    left_out = set(rows) - set(rows[::ONE_ROW_IN])
+    if left_out:
+        config.hook.pytest_deselected(items=list(left_out))
+        items[:] = [item for item in items if item not in left_out]
 
 
 @pytest.fixture(scope="session")

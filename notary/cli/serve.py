@@ -83,6 +83,9 @@ def serve_house(settings: Settings) -> None:
     # in containers share one, and would count each other's requests.
     metrics = Path(tempfile.mkdtemp(prefix="notary-metrics-"))
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics)
+    # The C library's memory: by default each thread gets a place of its own, and keeps what its
+    # largest batch once needed.
+    os.environ.setdefault("MALLOC_ARENA_MAX", "2")
     told = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda _number, _frame: told.set())

@@ -96,6 +96,7 @@ def test_interrupted_it_gives_its_range_back_and_is_gone_on_with(
     assert office.auditing.audits.run(run.id).scope is Scope.ALL
 
 
+@pytest.mark.slow
 def test_killed_it_is_gone_on_with_when_its_hold_has_run_out(
     service: Service, office: Office
 ) -> None:

@@ -245,6 +245,7 @@ def test_two_nodes_give_no_index_twice(
     assert "job failed" not in house.log() + second.log()
 
 
+@pytest.mark.slow
 def test_what_was_answered_survives_kill_9(house: Service, key: str) -> None:
     made: dict[str, bytes] = {}
     stop = threading.Event()

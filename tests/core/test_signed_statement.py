@@ -225,6 +225,7 @@ def a_cose_key(**changes: Any) -> bytes:
         a_cose_key(kty=None), a_cose_key(crv="P-256"), cbor2.dumps({1: 1, -1: 6, -2: bytes(31)}),
         cbor2.dumps({1: 7, 3: -48, -1: bytes(10)}), cbor2.dumps({1: 7, -1: bytes(1312)}),
     ],
+    ids=lambda data: str(len(data)),
 )  # fmt: skip
 def test_what_is_no_public_key_of_ours_is_refused(data: bytes) -> None:
     with pytest.raises(MalformedInput) as caught:

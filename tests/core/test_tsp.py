@@ -160,7 +160,7 @@ def _raw_time(text: str) -> core.GeneralizedTime:
         {"ess": Ess.ABSENT},
         {"certificates": (TSA.der,) * (MAX_CERTIFICATES + 1)},
     ],
-    ids=str,
+    ids=lambda parts: next(iter(parts), None),
 )
 def test_a_structure_that_the_standards_do_not_allow_is_malformed(wrong: dict[str, Any]) -> None:
     with pytest.raises(MalformedInput):
@@ -250,7 +250,7 @@ def test_any_bytes_at_all_give_a_token_or_malformed_input(
         (b"\x30\x80" * 400),
         b"\x30\x82\xff\xff" + bytes(65_535),
     ],
-    ids=lambda der: f"{len(der)} bytes {der[:6].hex()}",
+    ids=lambda der: None if len(der) < 99 else "token",
 )
 def test_what_is_not_der_is_malformed(der: bytes) -> None:
     with pytest.raises(MalformedInput):

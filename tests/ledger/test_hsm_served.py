@@ -28,6 +28,9 @@ CLIENTS = 3
 PAUSE_S = 0.05
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def tokens(tmp_path_factory: pytest.TempPathFactory) -> tuple[SoftToken, SoftToken]:
     hsm = SoftHsm(tmp_path_factory.mktemp("softhsm") / "hsm")

@@ -20,6 +20,9 @@ CLIENTS = 3
 PAUSE_S = 0.05
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     running = Service(

@@ -296,6 +296,7 @@ def foreign(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Certomancer]:
         yield running
 
 
+@pytest.mark.slow
 def test_a_service_whose_authorities_fail_takes_deposits_says_so_and_recovers(
     new_service: Callable[..., Service], liars: list[Liar], foreign: Certomancer, tmp_path: Path
 ) -> None:

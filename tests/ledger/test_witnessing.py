@@ -124,6 +124,7 @@ def test_one_dead_witness_holds_nothing_up_where_the_policy_lets_it(
         service.stop()
 
 
+@pytest.mark.slow
 def test_a_log_with_two_histories_cannot_get_both_cosigned(
     tmp_path: Path, witnesses: list[WitnessProcess]
 ) -> None:

@@ -69,10 +69,12 @@ def run_schemathesis(service: Service, key: str, *options: str) -> None:
     assert "unexpected" not in service.log()
 
 
+@pytest.mark.slow
 def test_schemathesis_finds_nothing_as_an_api_client(house: Service) -> None:
     run_schemathesis(house, house.key("schemathesis"))
 
 
+@pytest.mark.slow
 def test_schemathesis_finds_nothing_as_an_administrator(house: Service) -> None:
     with Staff(house) as staff:
         key = staff.key(Role.ADMINISTRATOR)

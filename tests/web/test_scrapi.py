@@ -233,6 +233,7 @@ def test_asked_to_be_registered_later_it_waits_and_then_has_its_receipt(stage: S
     assert judged.ok, judged.errors
 
 
+@pytest.mark.slow
 def test_what_waits_when_the_whole_service_is_killed_is_registered_after_it(
     tmp_path: Path,
 ) -> None:
