@@ -114,6 +114,7 @@ def watched_memory(service: Service) -> Iterator[Callable[[], float]]:
 # --- order ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow  # it measures memory, so no other test may use the service or the cores
 def test_three_bad_rows_of_a_hundred_thousand_stop_none_of_the_others(
     service: Service, agency: Client, staff: Staff
 ) -> None:
