@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -174,18 +174,18 @@ def parse_certificate(data: bytes) -> Certificate:
     if len(data) > MAX_BYTES:
         raise CertificateMalformed(f"certificate has {len(data)} bytes, the limit is {MAX_BYTES}")
     rest, known = set_aside(data)
-    if known:
-        try:
-            return _read(rest, known)
-        except CertificateMalformed:
-            pass  # said again below, of the whole file
-    certificate = _read(data, {})
-    for name, value, members in (
-        ("keys", certificate.keys, _keys_members(certificate.keys)),
-        ("checkpoint", certificate.log.checkpoint, certificate.log.checkpoint),
-        ("timestamps", certificate.timestamps, _timestamps_members(certificate.timestamps)),
-    ):
-        remember(name, canonical(members), value)
+    try:
+        certificate = _read(rest, known)
+    except CertificateMalformed:
+        if not known:
+            raise
+        certificate = _read(data, {})  # which says what is wrong, and where in the whole file
+    shared = {
+        "keys": certificate.keys,
+        "checkpoint": certificate.log.checkpoint,
+        "timestamps": certificate.timestamps,
+    }
+    remember(data, {name: value for name, value in shared.items() if name not in known})
     return certificate
 
 
@@ -321,14 +321,18 @@ def _unsigned_members(certificate: UnsignedCertificate) -> dict[str, object]:
             "checkpoint": log.checkpoint,
             **({} if log.witness_policy is None else {"witness_policy": log.witness_policy}),
         },
-        "timestamps": _timestamps_members(certificate.timestamps),
+        "timestamps": [_timestamp_members(stamp) for stamp in certificate.timestamps],
         "times": {
             "received_at": rfc3339(times.received_at),
             "registered_at": rfc3339(times.registered_at),
             "timestamped_at": times.timestamped_at and rfc3339(times.timestamped_at),
             "issued_at": rfc3339(times.issued_at),
         },
-        "keys": _keys_members(certificate.keys),
+        "keys": {
+            "log": certificate.keys.log,
+            "statement": [_key_members(key) for key in certificate.keys.statement],
+            "certificate": [_key_members(key) for key in certificate.keys.certificate],
+        },
     }
 
 
@@ -337,24 +341,13 @@ def _signature_members(certificate: Certificate) -> dict[str, object]:
     return {"alg": ALGORITHM, "kid": b64url(signature.kid), "value": b64(signature.value)}
 
 
-def _timestamps_members(stamps: Sequence[Timestamp]) -> list[dict[str, object]]:
-    return [
-        {
-            "covers": stamp.covers,
-            "authority": stamp.authority,
-            "self_operated": stamp.self_operated,
-            "response": b64(stamp.response),
-            "chain": [b64(der) for der in stamp.chain],
-        }
-        for stamp in stamps
-    ]
-
-
-def _keys_members(keys: Keys) -> dict[str, object]:
+def _timestamp_members(stamp: Timestamp) -> dict[str, object]:
     return {
-        "log": keys.log,
-        "statement": [_key_members(key) for key in keys.statement],
-        "certificate": [_key_members(key) for key in keys.certificate],
+        "covers": stamp.covers,
+        "authority": stamp.authority,
+        "self_operated": stamp.self_operated,
+        "response": b64(stamp.response),
+        "chain": [b64(der) for der in stamp.chain],
     }
 
 

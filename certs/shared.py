@@ -8,6 +8,7 @@ order of names does not depend on values.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 Value = Any
@@ -17,21 +18,22 @@ KEPT: Final = 8
 MOST_BYTES: Final = 64 * 1024
 STAND_IN: Final = b'"-"'
 
-# No marker can stand inside a JSON string, whose quotation marks have a backslash before them;
-# and where one stands in an object that has no such member, that object is refused for it.
-_MARKERS: Final = {
-    "keys": b',"keys":',
-    "checkpoint": b',"log":{"checkpoint":',
-    "timestamps": b',"timestamps":',
+# What stands before and behind each member in canonical form. None of it can stand inside a JSON
+# string, whose quotation marks have a backslash before them; and where it stands in an object that
+# has no such member, that object is refused for it.
+_AROUND: Final = {
+    "keys": (b',"keys":', b',"log":{'),
+    "checkpoint": (b',"log":{"checkpoint":', b',"inclusion_proof":'),
+    "timestamps": (b',"timestamps":', b',"type":'),
 }
-_known: dict[str, tuple[tuple[bytes, Value], ...]] = dict.fromkeys(_MARKERS, ())
+_known: dict[str, tuple[tuple[bytes, Value], ...]] = dict.fromkeys(_AROUND, ())
 
 
 def set_aside(data: bytes) -> tuple[bytes, dict[str, Value]]:
     """(data with a stand-in for each member that is known, the values of those members)."""
     values: dict[str, Value] = {}
-    for name, marker in _MARKERS.items():
-        start = data.find(marker) + len(marker)
+    for name, (before, _) in _AROUND.items():
+        start = data.find(before) + len(before)
         for text, value in _known[name]:
             if data.startswith(text, start):
                 data = data[:start] + STAND_IN + data[start + len(text) :]
@@ -40,8 +42,12 @@ def set_aside(data: bytes) -> tuple[bytes, dict[str, Value]]:
     return data, values
 
 
-def remember(name: str, text: bytes, value: Value) -> None:
-    """`text` is the member's canonical JSON in a certificate that was accepted, `value` what was
-    read from it."""
-    if len(text) <= MOST_BYTES and all(text != known for known, _ in _known[name]):
-        _known[name] = ((text, value), *_known[name][: KEPT - 1])
+def remember(data: bytes, values: Mapping[str, Value]) -> None:
+    """`values` are what was read of members that were not known, from `data`, the bytes of a
+    certificate that was accepted."""
+    for name, value in values.items():
+        before, behind = _AROUND[name]
+        start = data.index(before) + len(before)
+        text = data[start : data.index(behind, start)]
+        if len(text) <= MOST_BYTES:
+            _known[name] = ((text, value), *_known[name][: KEPT - 1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -48,6 +49,15 @@ def test_each_shared_member_is_taken_from_memory() -> None:
     rest, values = shared.set_aside(DATA)
     assert set(values) == {"keys", "checkpoint", "timestamps"}
     assert len(rest) < len(DATA)
+
+
+def test_a_later_batch_of_the_same_house_is_remembered_too() -> None:
+    forget()
+    read(DATA)
+    first = parse_certificate(DATA)
+    later = replace(first, log=replace(first.log, checkpoint=first.log.checkpoint + "later\n"))
+    parse_certificate(later.encode())
+    assert set(shared.set_aside(later.encode())[1]) == {"keys", "checkpoint", "timestamps"}
 
 
 def test_what_was_signed_is_cut_from_the_file() -> None:
