@@ -20,7 +20,7 @@ from multiprocessing import get_context
 import sqlalchemy as sa
 
 from notary.errors import NotaryError
-from notary.findings import Fault, Findings, Progress
+from notary.findings import CHUNK, Fault, Findings, Progress
 from notary.keyhistory import KeyHistory, handover
 from notary.ledger import ENTRY, TILE, TreeHead, read_head
 from notary.stamps import STAMPED
@@ -111,7 +111,7 @@ class _Derived:
 def _level_1(database: Database, size: int, findings: Findings, progress: Progress) -> bytes:
     """One hash for each full tile of level 0, after each was compared with the stored one."""
     tiles = size // tile.TILE_WIDTH
-    roots = b""
+    roots = bytearray()
     for part in _parts(database, tiles):
         roots += part.roots
         findings.faults += part.faults
@@ -119,7 +119,7 @@ def _level_1(database: Database, size: int, findings: Findings, progress: Progre
         progress("entries", done * tile.TILE_WIDTH, size)
         if done < tiles and done % PART_TILES:
             break  # an entry is missing: nothing behind it has a place in a tree
-    return roots
+    return bytes(roots)
 
 
 def _parts(database: Database, tiles: int) -> Iterator[Part]:
@@ -201,19 +201,27 @@ def _checkpoints(
     history: KeyHistory,
     findings: Findings,
 ) -> None:
-    """The head's, every one that was stamped or witnessed and each at which keys were handed over,
-    as far as entries were found."""
-    claims = [(head.size, head.root, head.checkpoint)]
-    for table in (STAMPED, WITNESSED):
-        columns = (table.c.size, table.c.root, table.c.checkpoint)
-        rows = connection.execute(sa.select(*columns).order_by(table.c.size))
-        claims += [(row.size, row.root, row.checkpoint) for row in rows]
-    for each in history.registered:
-        claims.append((each.index + 1, handover(each).root, each.checkpoint.encode("utf-8")))
-    for size, root, note in claims:
+    """As far as entries were found."""
+    for size, root, note in _claims(connection, head, history):
         if size <= derived.size:
             given = tile.edge_root(size, derived.read_tile)
             _checkpoint(size, given, root, note, history.at(size).log, findings)
+
+
+def _claims(
+    connection: sa.Connection, head: TreeHead, history: KeyHistory
+) -> Iterator[tuple[int, bytes, bytes]]:
+    """(size, root, note) of the head, of all that was stamped or witnessed, and of each checkpoint
+    at which keys were handed over."""
+    yield head.size, head.root, head.checkpoint
+    for table in (STAMPED, WITNESSED):
+        columns = (table.c.size, table.c.root, table.c.checkpoint)
+        rows = sa.select(*columns).order_by(table.c.size)
+        # There is one for every few seconds that the house took deposits: never all at once.
+        for row in connection.execute(rows, execution_options={"yield_per": CHUNK}):
+            yield row.size, row.root, row.checkpoint
+    for each in history.registered:
+        yield each.index + 1, handover(each).root, each.checkpoint.encode("utf-8")
 
 
 def _checkpoint(
