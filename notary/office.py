@@ -206,7 +206,8 @@ class Office:
         self._roots = self._timestamp_roots()
         self._last_trust: tuple[int, Trust] | None = None
         self.witnesses = Witnesses(self.database)
-        self.witnessing = self._witnessing()
+        policy = self._witness_policy()
+        self.witnessing = None if policy is None else self._witnessing(policy)
         self.stamping = Stamping(
             ledger=self.ledger,
             stamps=self.stamps,
@@ -264,7 +265,7 @@ class Office:
             keyring=self.keyring,
             issuer=Issuer(name=self.house.name, origin=self.house.origin, software=SOFTWARE),
             trust=lambda: self.trust,
-            witness_policy=self._witness_policy(),
+            witness_policy=policy,
             base_url=settings.base_url,
         )
 
@@ -366,15 +367,11 @@ class Office:
         except (OSError, UnicodeDecodeError) as exc:
             raise Corrupt(f"policy {path} cannot be read: {exc}", name=str(path)) from exc
 
-    def _witnessing(self) -> Witnessing | None:
-        lines = self._witness_policy()
-        if lines is None:
-            return None
-        policy = parse_policy(lines)
+    def _witnessing(self, policy: str) -> Witnessing:
         return Witnessing(
             ledger=self.ledger,
             witnesses=self.witnesses,
-            policy=policy,
+            policy=parse_policy(policy),
             clock=self.clock,
             fail_open=self.settings.witness_fail == "open",
             timeout_s=self.settings.witness_timeout,
