@@ -44,11 +44,10 @@ from notary.verdict import Document, Verdict
 from notary.verify import verify
 from tests.harness.certified import deposit, depositor, open_house
 from tests.harness.judges import Ask, b64
+from tests.harness.rotating import EVERY
 from tests.harness.server import REPOSITORY
 from tests.harness.softhsm import SoftHsm, SoftToken
 from tests.harness.watching import Killed
-
-EVERY = frozenset(Job)
 
 
 @pytest.fixture(scope="module")

@@ -50,11 +50,6 @@ def house(tmp_path: Path) -> Office:
 
 
 @pytest.fixture
-def source(house: Office) -> OfficeSource:
-    return OfficeSource(house)
-
-
-@pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return tmp_path / "mirrors" / "log"
 

@@ -34,26 +34,6 @@ from tests.harness.watching import (
 
 
 @pytest.fixture
-def clock() -> SetClock:
-    return SetClock()
-
-
-@pytest.fixture
-def house(tmp_path: Path, clock: SetClock) -> Office:
-    return new_house(tmp_path / "house", clock)
-
-
-@pytest.fixture
-def source(house: Office) -> OfficeSource:
-    return OfficeSource(house)
-
-
-@pytest.fixture
-def state(tmp_path: Path) -> Path:
-    return tmp_path / "place"
-
-
-@pytest.fixture
 def monitor(house: Office, source: OfficeSource, state: Path, clock: SetClock) -> Monitor:
     return Monitor(
         source=source, identity=identity(house), state=state, clock=clock, max_age_s=1800,

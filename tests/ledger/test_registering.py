@@ -40,20 +40,10 @@ from notary.signed_statement import parse_signed_statement
 from notary.statement import POLICY_TYPE, check_statement, parse_statement
 from notary.tlog import merkle
 from tests.harness.issuer import OutsideIssuer, entry_of, id_of
-from tests.harness.watching import OfficeSource, SetClock, identity, new_house
+from tests.harness.watching import OfficeSource, SetClock, identity
 
 VENDOR = OutsideIssuer.new("https://vendor.example", "ES256")
 OTHER = OutsideIssuer.new("https://other.example", "EdDSA", kid=b"other")
-
-
-@pytest.fixture
-def clock() -> SetClock:
-    return SetClock()
-
-
-@pytest.fixture
-def house(tmp_path: Path, clock: SetClock) -> Office:
-    return new_house(tmp_path / "house", clock)
 
 
 def again(house: Office) -> Office:

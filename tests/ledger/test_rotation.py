@@ -38,10 +38,9 @@ from notary.verdict import Document, Report, Status, Verdict
 from notary.verify import verify
 from tests.harness.certified import deposit, depositor, open_house
 from tests.harness.postgres import shared_postgres
+from tests.harness.rotating import EVERY
 from tests.harness.server import Service
 from tests.harness.watching import Killed, sql
-
-EVERY = frozenset(Job)
 
 
 @pytest.fixture

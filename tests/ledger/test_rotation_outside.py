@@ -28,7 +28,7 @@ from notary.tlog.checkpoint import encode_base64
 from notary.tlog.cosignature import Ed25519Cosigner
 from notary.tlog.note import parse_note
 from notary.tlog.policy import parse_policy
-from tests.harness.rotating import Chain
+from tests.harness.rotating import EVERY, Chain
 from tests.harness.watching import (
     Killed,
     OfficeSource,
@@ -40,33 +40,11 @@ from tests.harness.watching import (
     twin_of,
 )
 
-EVERY = frozenset(Job)
-
-
-@pytest.fixture
-def clock() -> SetClock:
-    return SetClock()
-
-
-@pytest.fixture
-def house(tmp_path: Path, clock: SetClock) -> Office:
-    return new_house(tmp_path / "house", clock)
-
 
 @pytest.fixture
 def old(house: Office) -> Identity:
     """What a reader knew before any rotation."""
     return identity(house)
-
-
-@pytest.fixture
-def source(house: Office) -> OfficeSource:
-    return OfficeSource(house)
-
-
-@pytest.fixture
-def state(tmp_path: Path) -> Path:
-    return tmp_path / "place"
 
 
 def watcher(source: OfficeSource, known: Identity, state: Path, clock: SetClock) -> Monitor:
