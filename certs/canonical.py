@@ -69,7 +69,8 @@ def parse_canonical(data: bytes) -> object:
     # Below U+D800 the order of code points is RFC 8785's, and what `_load` lets pass has no other
     # trap: one pass in C. Anything else goes the long way, which also says what is wrong.
     text = data.decode("utf-8")
-    if _HIGH.search(text) is None and _dump_sorted(value) == text:
+    plain = text.isascii() or _HIGH.search(text) is None
+    if plain and _dump_sorted(value) == text:
         return value
     again = canonical(value)
     if again != data:

@@ -157,7 +157,7 @@ class EmbeddedAuthority:
         self._last_gen_time = last_gen_time
         self._last_here: datetime | None = None
         self._turn = threading.Lock()
-        self._validity = read_certificate(certificate)
+        self._validity = read_certificate(certificate).parsed
         self._asn1 = asn1_x509.Certificate.load(certificate)
         self._sid, self._self_reference = _names_of(certificate)
 

@@ -8,7 +8,9 @@ those of a timestamp, because nothing else here asks.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -16,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtensionOID, SignatureAlgorithmOID
 
 from notary.errors import BadTimestamp, MalformedInput, Unverifiable
+from notary.remembered import KEPT, remembering
 
 # Room for every real hierarchy; together they bound the signatures a hostile chain can cost.
 MAX_CHAIN = 8
@@ -42,25 +45,58 @@ UNREADABLE: tuple[type[Exception], ...] = (
 )
 
 
-def read_certificate(der: bytes) -> x509.Certificate:
-    """An X.509 certificate, its names and dates known to be readable. Raises MalformedInput."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuthorityCertificate:
+    """An X.509 certificate as it was read, its names and dates known to be readable. Equal are
+    those of the same bytes."""
+
+    der: bytes
+    parsed: x509.Certificate = field(compare=False)
+    subject: x509.Name = field(compare=False)
+    issuer: x509.Name = field(compare=False)
+    serial: int = field(compare=False)
+    issuer_der: bytes = field(compare=False)
+
+    @property
+    def called(self) -> str:
+        """Its subject, for a message."""
+        return repr(self.subject.rfc4514_string())
+
+
+Path = tuple[AuthorityCertificate, ...]
+
+
+def read_certificate(der: bytes) -> AuthorityCertificate:
+    """Raises MalformedInput for bytes that are no X.509 certificate."""
+    return remembering(_read, der)(der)
+
+
+@lru_cache(maxsize=KEPT)
+def _read(der: bytes) -> AuthorityCertificate:
     try:
         certificate = x509.load_der_x509_certificate(der)
         # `cryptography` reads these only when asked, and would raise then.
-        _ = certificate.subject, certificate.issuer
+        subject, issuer = certificate.subject, certificate.issuer
         _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     except UNREADABLE as error:
         raise MalformedInput(f"not an X.509 certificate: {error}") from error
-    return certificate
+    return AuthorityCertificate(
+        der=der,
+        parsed=certificate,
+        subject=subject,
+        issuer=issuer,
+        serial=certificate.serial_number,
+        issuer_der=issuer.public_bytes(),
+    )
 
 
 def find_path(
-    leaf: x509.Certificate,
+    leaf: AuthorityCertificate,
     *,
     at: datetime,
-    roots: Sequence[x509.Certificate],
-    pool: Sequence[x509.Certificate],
-) -> tuple[x509.Certificate, ...]:
+    roots: Sequence[AuthorityCertificate],
+    pool: Sequence[AuthorityCertificate],
+) -> Path:
     """The chain `leaf` … root, through certificates of `pool`, with every link good at `at`.
 
     `leaf` itself was judged by the caller; if it is one of `roots`, it is the whole chain.
@@ -76,19 +112,19 @@ def find_path(
             raise refusal
     why = f": {search.refusals[0]}" if search.refusals else ""
     raise Unverifiable(
-        f"no chain from {leaf.subject.rfc4514_string()!r} to a configured root{why}",
+        f"no chain from {leaf.called} to a configured root{why}",
         code="timestamp_untrusted",
     )
 
 
-def strong_key(certificate: x509.Certificate) -> PublicKey:
+def strong_key(certificate: AuthorityCertificate) -> PublicKey:
     """The certificate's public key: RSA of 2048 to 8192 bits, P-256/384/521 or Ed25519.
 
     Raises BadTimestamp `timestamp_weak_algorithm` for smaller ones, Unverifiable for other
     kinds.
     """
     try:
-        key = certificate.public_key()
+        key = certificate.parsed.public_key()
     except UNREADABLE as error:
         raise Unverifiable(f"public key of a kind not known here: {error}") from error
     if isinstance(key, rsa.RSAPublicKey):
@@ -105,12 +141,12 @@ def strong_key(certificate: x509.Certificate) -> PublicKey:
     raise Unverifiable(f"public key of a kind not known here: {type(key).__name__}")
 
 
-def require_valid_at(certificate: x509.Certificate, at: datetime) -> None:
+def require_valid_at(certificate: AuthorityCertificate, at: datetime) -> None:
     """RFC 5280 §4.1.2.5, both ends included. BadTimestamp `timestamp_certificate_expired`."""
-    first, last = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    first, last = certificate.parsed.not_valid_before_utc, certificate.parsed.not_valid_after_utc
     if not first <= at <= last:
         raise BadTimestamp(
-            f"certificate of {certificate.subject.rfc4514_string()!r} is valid from {first} "
+            f"certificate of {certificate.called} is valid from {first} "
             f"to {last}, the token is of {at}",
             code="timestamp_certificate_expired",
         )
@@ -137,23 +173,25 @@ class _Search:
         self,
         *,
         at: datetime,
-        roots: Sequence[x509.Certificate],
-        pool: Sequence[x509.Certificate],
+        roots: Sequence[AuthorityCertificate],
+        pool: Sequence[AuthorityCertificate],
     ) -> None:
         self.at = at
         self.roots = roots
-        self.candidates = [(each.subject, each) for each in (*roots, *pool)]
+        self.candidates = (*roots, *pool)
         self.links_tried = 0
         self.refusals: list[BadTimestamp | Unverifiable] = []
 
-    def climb(self, path: tuple[x509.Certificate, ...]) -> tuple[x509.Certificate, ...] | None:
+    def climb(
+        self, path: tuple[AuthorityCertificate, ...]
+    ) -> tuple[AuthorityCertificate, ...] | None:
         if path[-1] in self.roots:
             return path
         if len(path) == MAX_CHAIN:
             return None
         wanted = path[-1].issuer
-        for subject, issuer in self.candidates:
-            if subject != wanted or issuer in path or self.links_tried == MAX_LINKS_TRIED:
+        for issuer in self.candidates:
+            if issuer.subject != wanted or issuer in path or self.links_tried == MAX_LINKS_TRIED:
                 continue
             self.links_tried += 1
             try:
@@ -167,40 +205,51 @@ class _Search:
         return None
 
 
-def _check_link(path: tuple[x509.Certificate, ...], issuer: x509.Certificate, at: datetime) -> None:
+def _check_link(
+    path: tuple[AuthorityCertificate, ...], issuer: AuthorityCertificate, at: datetime
+) -> None:
     """That `issuer` may issue, did issue, and at `at` still stood for, the last of `path`."""
     child = path[-1]
+    check = remembering(_check_issuer, child.der, issuer.der)
+    check(child, issuer, len(path) - 1)
+    require_valid_at(issuer, at)
+
+
+@lru_cache(maxsize=KEPT)
+def _check_issuer(child: AuthorityCertificate, issuer: AuthorityCertificate, below: int) -> None:
+    """All of a link that no time changes, with `below` intermediates under `issuer`."""
     strong_key(issuer)
     try:
-        hash_algorithm = child.signature_hash_algorithm
+        hash_algorithm = child.parsed.signature_hash_algorithm
         if hash_algorithm is None:
-            named = child.signature_algorithm_oid == SignatureAlgorithmOID.ED25519
+            named = child.parsed.signature_algorithm_oid == SignatureAlgorithmOID.ED25519
         else:
             named = hash_algorithm.name in STRONG_HASHES
         if not named:
-            raise _weak(f"certificate signed with {child.signature_algorithm_oid.dotted_string}")
-        child.verify_directly_issued_by(issuer)
-        may_issue = _may_issue(issuer, intermediates_below=len(path) - 1)
+            raise _weak(
+                f"certificate signed with {child.parsed.signature_algorithm_oid.dotted_string}"
+            )
+        child.parsed.verify_directly_issued_by(issuer.parsed)
+        may_issue = _may_issue(issuer, intermediates_below=below)
     except InvalidSignature as error:
         raise _broken(child, issuer, "the signature is not by it") from error
     except UNREADABLE as error:
         raise _broken(child, issuer, str(error)) from error
     if not may_issue:
         raise _broken(child, issuer, "it is no certificate authority for a chain like this")
-    require_valid_at(issuer, at)
 
 
-def _broken(child: x509.Certificate, issuer: x509.Certificate, why: str) -> Unverifiable:
-    names = f"{child.subject.rfc4514_string()!r} by {issuer.subject.rfc4514_string()!r}"
-    return Unverifiable(f"link {names} does not hold, {why}", code="timestamp_untrusted")
+def _broken(child: AuthorityCertificate, issuer: AuthorityCertificate, why: str) -> Unverifiable:
+    link = f"{child.called} by {issuer.called}"
+    return Unverifiable(f"link {link} does not hold, {why}", code="timestamp_untrusted")
 
 
-def _may_issue(issuer: x509.Certificate, *, intermediates_below: int) -> bool:
+def _may_issue(issuer: AuthorityCertificate, *, intermediates_below: int) -> bool:
     """RFC 5280 §6.1.4 (k) to (o): cA, pathLenConstraint, keyCertSign, critical ones."""
     limits: x509.BasicConstraints | None = None
     signs_certificates = True
-    require_understood(issuer.extensions)
-    for extension in issuer.extensions:
+    require_understood(issuer.parsed.extensions)
+    for extension in issuer.parsed.extensions:
         if isinstance(extension.value, x509.BasicConstraints):
             limits = extension.value
         elif isinstance(extension.value, x509.KeyUsage):

@@ -14,9 +14,8 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
-from cryptography.hazmat.primitives.serialization import Encoding
 
-from notary.certpath import UNREADABLE, PublicKey, strong_key
+from notary.certpath import UNREADABLE, AuthorityCertificate, PublicKey, strong_key
 from notary.der import NULL, OCTET_STRING, SEQUENCE, SET, Reader, context
 from notary.errors import BadTimestamp, Unverifiable
 
@@ -271,7 +270,9 @@ def require_strong(what: str, name: str, accepted: Collection[str]) -> None:
         raise Unverifiable(f"{what} with {name!r}, known are {sorted(accepted)}")
 
 
-def signing_certificate(signer: SignerInfo, pool: Sequence[x509.Certificate]) -> x509.Certificate:
+def signing_certificate(
+    signer: SignerInfo, pool: Sequence[AuthorityCertificate]
+) -> AuthorityCertificate:
     """The certificate that the sid names, and that the signed attributes name as well.
 
     Raises Unverifiable `timestamp_untrusted` when no certificate of `pool` has the name of the
@@ -283,18 +284,14 @@ def signing_certificate(signer: SignerInfo, pool: Sequence[x509.Certificate]) ->
     for certificate in named:
         if all(_refers_to(each, certificate) for each in signer.signing_certificates):
             return certificate
-    subject = named[0].subject.rfc4514_string()
-    raise _bad_signature(f"the signed attributes name another certificate than {subject!r}")
+    raise _bad_signature(f"the signed attributes name another certificate than {named[0].called}")
 
 
-def _is_named_by_sid(certificate: x509.Certificate, signer: SignerInfo) -> bool:
+def _is_named_by_sid(certificate: AuthorityCertificate, signer: SignerInfo) -> bool:
     if signer.key_id is None:
-        return (
-            certificate.serial_number == signer.serial
-            and certificate.issuer.public_bytes() == signer.issuer
-        )
+        return (certificate.serial, certificate.issuer_der) == (signer.serial, signer.issuer)
     try:
-        extensions = list(certificate.extensions)
+        extensions = list(certificate.parsed.extensions)
     except UNREADABLE:
         return False
     return any(
@@ -303,18 +300,18 @@ def _is_named_by_sid(certificate: x509.Certificate, signer: SignerInfo) -> bool:
     )
 
 
-def _refers_to(reference: CertificateReference, certificate: x509.Certificate) -> bool:
+def _refers_to(reference: CertificateReference, certificate: AuthorityCertificate) -> bool:
     if reference.version == 2:
         require_strong("signing certificate named", reference.digest_algorithm, _HASHES)
-    digest = hashlib.new(reference.digest_algorithm, certificate.public_bytes(Encoding.DER))
+    digest = hashlib.new(reference.digest_algorithm, certificate.der)
     return (
         digest.digest() == reference.digest
-        and reference.serial in (None, certificate.serial_number)
-        and reference.issuer in (None, certificate.issuer.public_bytes())
+        and reference.serial in (None, certificate.serial)
+        and reference.issuer in (None, certificate.issuer_der)
     )
 
 
-def check_signature(signer: SignerInfo, *, content: bytes, leaf: x509.Certificate) -> None:
+def check_signature(signer: SignerInfo, *, content: bytes, leaf: AuthorityCertificate) -> None:
     """RFC 5652 §5.4 and §5.6: the attributes hold the content, the signature the attributes.
 
     Raises BadTimestamp `timestamp_signature_invalid` or `timestamp_weak_algorithm`,
@@ -333,8 +330,7 @@ def check_signature(signer: SignerInfo, *, content: bytes, leaf: x509.Certificat
     try:
         _verify(strong_key(leaf), kind, signer, _HASHES[name])
     except (InvalidSignature, ValueError) as error:
-        subject = leaf.subject.rfc4514_string()
-        raise _bad_signature(f"it is not by the key of {subject!r}") from error
+        raise _bad_signature(f"it is not by the key of {leaf.called}") from error
     except UnsupportedAlgorithm as error:
         raise Unverifiable(f"signature algorithm not known here: {error}") from error
 

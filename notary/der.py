@@ -8,6 +8,8 @@ in the field write their certificates in any order.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from notary.errors import MalformedInput
 
 BOOLEAN, INTEGER, BIT_STRING, OCTET_STRING, NULL, OID = 0x01, 0x02, 0x03, 0x04, 0x05, 0x06
@@ -89,17 +91,10 @@ class Reader:
         contents = self.take(OID)
         if not 1 <= len(contents) <= _MAX_OID_BYTES or contents[-1] & 0x80:
             raise self.malformed(f"an OBJECT IDENTIFIER of {len(contents)} bytes, or cut off")
-        arcs, value, fresh = [], 0, True
-        for byte in contents:
-            if fresh and byte == 0x80:
-                raise self.malformed("an OBJECT IDENTIFIER not in its shortest form")
-            value = value << 7 | byte & 0x7F
-            fresh = not byte & 0x80
-            if fresh:
-                arcs.append(value)
-                value = 0
-        first = min(arcs[0] // 40, 2)
-        return ".".join(str(arc) for arc in (first, arcs[0] - 40 * first, *arcs[1:]))
+        dotted = _dotted(contents)
+        if dotted is None:
+            raise self.malformed("an OBJECT IDENTIFIER not in its shortest form")
+        return dotted
 
     def end(self) -> None:
         """That nothing follows."""
@@ -111,6 +106,15 @@ class Reader:
 
     def _span(self, wanted: int) -> tuple[int, int]:
         """Start and end of the contents of the next value (X.690 §8.1.3, §10.1)."""
+        data, at = self._data, self._at
+        if at + 1 < len(data) and data[at] == wanted:
+            length, start = data[at + 1], at + 2
+            if length < 0x80 and start + length <= len(data):
+                return start, start + length
+        return self._long_span(wanted)
+
+    def _long_span(self, wanted: int) -> tuple[int, int]:
+        """The same of any other value: a long one, or none that may stand here."""
         data, at = self._data, self._at
         if self.next_tag() != wanted:
             found = "nothing" if at == len(data) else f"tag {data[at]:#04x}"
@@ -126,3 +130,19 @@ class Reader:
         if size == 0 or start + length > len(data):
             raise self.malformed("a value that runs beyond its container")
         return start, start + length
+
+
+@lru_cache(maxsize=256)
+def _dotted(contents: bytes) -> str | None:
+    """None where an arc is not in its shortest form."""
+    arcs, value, fresh = [], 0, True
+    for byte in contents:
+        if fresh and byte == 0x80:
+            return None
+        value = value << 7 | byte & 0x7F
+        fresh = not byte & 0x80
+        if fresh:
+            arcs.append(value)
+            value = 0
+    first = min(arcs[0] // 40, 2)
+    return ".".join(str(arc) for arc in (first, arcs[0] - 40 * first, *arcs[1:]))

@@ -1,18 +1,16 @@
 """What certificates of one house share, judged once. PURE.
 
 All entries of one second share a checkpoint and its tokens, so whoever verifies many certificates
-meets the same ones again. What was judged is remembered by everything that went in; a failure
-raises, and is not remembered.
+meets the same ones again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime
 from functools import lru_cache
-from typing import ParamSpec, TypeVar
 
 from certs.certificate import Key
+from notary.remembered import KEPT
 from notary.tlog.checkpoint import Checkpoint, parse_checkpoint_text
 from notary.tlog.note import (
     ED25519,
@@ -26,34 +24,21 @@ from notary.tlog.policy import parse_policy
 from notary.tsp import parse_response, verify_token
 
 LOG_KEY_TYPES = (ED25519, MLDSA44_COSIGNATURE)
-_REMEMBERED = 64
-_REMEMBERED_BYTES = 32 * 1024
-P = ParamSpec("P")
-T = TypeVar("T")
 
 
-def remembering(act: Callable[P, T], *parts: str | bytes) -> Callable[P, T]:
-    """`act`, which remembers; or itself without its memory, where its arguments `parts` are large:
-    strangers may send what they like."""
-    if sum(map(len, parts)) <= _REMEMBERED_BYTES:
-        return act
-    forgetful: Callable[P, T] = act.__wrapped__  # type: ignore[attr-defined]  # lru_cache's own
-    return forgetful
-
-
-@lru_cache(maxsize=_REMEMBERED)
+@lru_cache(maxsize=KEPT)
 def embedded_keys(lines: tuple[str, ...]) -> tuple[VerifierKey, ...]:
     """Of vkey lines. Raises MalformedInput."""
     return tuple(parse_vkey(line) for line in lines)
 
 
-@lru_cache(maxsize=_REMEMBERED)
+@lru_cache(maxsize=KEPT)
 def trusted_keys(raw: tuple[bytes, ...]) -> tuple[Key, ...]:
     """Of raw Ed25519 public keys, with their kids."""
     return tuple(Key.of(key) for key in raw)
 
 
-@lru_cache(maxsize=_REMEMBERED)
+@lru_cache(maxsize=KEPT)
 def open_log_checkpoint(signed: str, keys: tuple[VerifierKey, ...]) -> tuple[str, Checkpoint, int]:
     """(signed text, what it says, how many signatures by the log's own keys hold). Raises
     MalformedInput, BadSignature, Unverifiable."""
@@ -65,7 +50,7 @@ def open_log_checkpoint(signed: str, keys: tuple[VerifierKey, ...]) -> tuple[str
     return note.text, checkpoint, len(open_note(note, own))
 
 
-@lru_cache(maxsize=_REMEMBERED)
+@lru_cache(maxsize=KEPT)
 def meet_policy(signed: str, policy: str) -> tuple[str, ...]:
     """The names of the witnesses whose cosignatures meet a tlog-policy. Raises MalformedInput,
     BadSignature, Unverifiable."""
@@ -76,7 +61,7 @@ def meet_policy(signed: str, policy: str) -> tuple[str, ...]:
     return tuple(each.key.name for each in cosigners)
 
 
-@lru_cache(maxsize=_REMEMBERED)
+@lru_cache(maxsize=KEPT)
 def judge_token(
     response: bytes, imprint: bytes, roots: tuple[bytes, ...], chain: tuple[bytes, ...]
 ) -> datetime:

@@ -12,13 +12,14 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from notary.certpath import (
     UNREADABLE,
+    AuthorityCertificate,
     find_path,
     read_certificate,
     require_understood,
@@ -46,6 +47,7 @@ from notary.der import (
     context,
 )
 from notary.errors import BadTimestamp, MalformedInput
+from notary.remembered import KEPT, remembering
 
 # A token with a full chain is 2 to 8 KiB; whatever is far beyond that is not a token.
 MAX_RESPONSE_BYTES = 65_536
@@ -289,7 +291,7 @@ def verify_token(
     pool = [read_certificate(der) for der in (*token.certificates, *intermediates)]
     leaf = signing_certificate(token.signer, pool)
     check_signature(token.signer, content=token.tst_info, leaf=leaf)
-    _check_purpose(leaf)
+    remembering(_check_purpose, leaf.der)(leaf)
     require_valid_at(leaf, token.gen_time)
     anchors = [read_certificate(der) for der in roots]
     path = find_path(leaf, at=token.gen_time, roots=anchors, pool=pool)
@@ -299,7 +301,7 @@ def verify_token(
         authority=str(common_names[0].value) if common_names else leaf.subject.rfc4514_string(),
         serial=token.serial,
         policy=token.policy,
-        chain=tuple(each.public_bytes(Encoding.DER) for each in path),
+        chain=tuple(each.der for each in path),
     )
 
 
@@ -325,10 +327,11 @@ def _check_request(
         raise BadTimestamp(f"policy is {sides}", code="timestamp_policy_refused")
 
 
-def _check_purpose(leaf: x509.Certificate) -> None:
+@lru_cache(maxsize=KEPT)
+def _check_purpose(leaf: AuthorityCertificate) -> None:
     """RFC 3161 §2.3: for time-stamping, critical, alone; the key signs, and nothing else."""
     try:
-        extensions = leaf.extensions
+        extensions = leaf.parsed.extensions
         purposes = extensions.get_extension_for_class(x509.ExtendedKeyUsage)
     except x509.ExtensionNotFound as error:
         raise _wrong_purpose("it has no extended key usage") from error

@@ -44,10 +44,10 @@ from notary.judged import (
     judge_token,
     meet_policy,
     open_log_checkpoint,
-    remembering,
     trusted_keys,
 )
 from notary.record import EVIDENCE, disclosed, parse_record
+from notary.remembered import remembering
 from notary.tlog import merkle
 from notary.tlog.note import VerifierKey, open_note, parse_note
 from notary.tlog.policy import NONE

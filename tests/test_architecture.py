@@ -52,14 +52,14 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "cbor",
         "tlog",
         "model",
-        "errors clock findings pace",
+        "errors clock findings pace remembered",
     )
 )
 PURE = frozenset(
     (  # noqa: SIM905  # names read better than a column of quotes
         "tlog signed_head der certpath cms tsp trust digest record statement receipt provenance "
         "rotation keyhistory declaration verify verdict judged custody access model errors "
-        "admission issuer_key signed_statement cbor journal_segment keyplace"
+        "admission issuer_key signed_statement cbor journal_segment keyplace remembered"
     ).split()
 )
 IMPURE_MODULES = frozenset(
