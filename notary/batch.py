@@ -27,6 +27,7 @@ import sqlalchemy as sa
 from notary import access, register
 from notary.batch_rows import CHUNK_BYTES, CHUNK_ROWS, RowBuilder
 from notary.clock import rfc3339
+from notary.digests import SortedDigests
 from notary.errors import Conflict, MalformedInput, NotFound, TooLarge
 from notary.intake import Intake
 from notary.ledger import Growing
@@ -108,6 +109,7 @@ class _BatchWork:
     def enter(self, connection: sa.Connection, growing: Growing, at: datetime) -> Totals:
         first = growing.size
         registered_at = rfc3339(at)
+        digests = SortedDigests(connection)
         for rows in self._signing.chunks():
             fresh, notes = self._sift(connection, rows)
             self._count["refused"] += sum("problem" in note for note in notes)
@@ -121,8 +123,10 @@ class _BatchWork:
                 row["idx"] = index
                 row["registered_at"] = registered_at
                 row["batch_id"] = self._totals.id
+                digests.add(index, row["sha256"])
             growing.append(statements)
             register.INSERT_DEPOSIT.run_many(connection, fresh)
+        digests.write()
         return self._finish(connection, first, growing.size, at)
 
     def _sift(

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from notary import register
 from notary import statement as cose
 from notary.digest import SHA256
+from notary.digests import DIGEST, without_row
 from notary.errors import DigestMismatch, NotaryError, Unverifiable
 from notary.findings import CHUNK, Depth, Findings, Progress
 from notary.fixity import (
@@ -109,6 +110,7 @@ def check_records(
             deposits = rows_between(connection, DEPOSITS, first, end)
             events = rows_between(connection, sa.select(register.CUSTODY), first, end)
             statements = statement_rows(connection, first, end)
+            lost = without_row(connection, {idx: row.sha256 for idx, row in deposits.items()})
             genesis = connection.execute(sa.select(HOUSE.c.genesis)).scalar()
         for index in range(first, end):
             entry = entries.get(index)
@@ -130,6 +132,8 @@ def check_records(
                     f"entry {index}",
                     "no deposit, event, policy or outside statement has this index",
                 )
+        for index in sorted(lost):
+            findings.fault(f"deposit {deposits[index].id}", "is not found by its SHA-256")
         for index in (deposits.keys() & events.keys()) - {GENESIS_INDEX}:
             findings.fault(f"entry {index}", "a deposit and an event both have this index")
         for index in statements.keys() & (deposits.keys() | events.keys()):
@@ -150,6 +154,12 @@ def _beyond(database: Database, findings: Findings) -> None:
             ):
                 findings.fault(f"{name} {row.id}", f"has index {row.idx}, the tree ends at {size}")
         check_beyond(connection, size, findings)
+        deposits, digests = (
+            connection.execute(sa.select(sa.func.count()).select_from(table)).scalar_one()
+            for table in (register.DEPOSIT, DIGEST)
+        )
+        if deposits < digests:
+            findings.fault("deposit_digest", f"has {digests} rows, there are {deposits} deposits")
 
 
 def _document(

@@ -27,6 +27,7 @@ import sqlalchemy as sa
 from notary import access, register, stamps
 from notary.clock import Clock, rfc3339
 from notary.digest import EMPTY_SHA256, SHA256, Digester, check_declared
+from notary.digests import INSERT_DIGEST, digest_row
 from notary.errors import Conflict, MalformedInput, Rejected, TooLarge, Unreachable
 from notary.keyring import Keyring
 from notary.ledger import Growing, Ledger, TreeHead
@@ -202,6 +203,7 @@ class _Registration:
         deposit = replace(self.deposit, index=growing.size, registered_at=at)
         growing.append([self.statement])
         growing.insert(register.INSERT_DEPOSIT, register.deposit_row(deposit))
+        growing.insert(INSERT_DIGEST, digest_row(deposit.index, deposit.sha256))
         if deposit.stored:
             growing.insert(
                 register.ADD_STORED_BYTES,

@@ -37,6 +37,7 @@ WAYS: Final[dict[str, Way]] = {
     "tree_head": Way.HEAD,
     "tile": Way.DERIVED,
     "usage": Way.DERIVED,
+    "deposit_digest": Way.DERIVED,
     "house": Way.CHANGED,
     "account": Way.CHANGED,
     "api_key": Way.CHANGED,

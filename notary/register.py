@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from notary.clock import parse_rfc3339, rfc3339
+from notary.digests import DIGEST, start_of
 from notary.errors import Conflict, MalformedInput, NotFound
 from notary.model import Case, CustodyEvent, Deposit, EventKind
 from storage.database import METADATA, Database, Prepared
@@ -68,13 +69,8 @@ DEPOSIT = sa.Table(
     sa.Column("batch_row", sa.Integer),
     sa.UniqueConstraint("account_id", "client_reference"),
 )
-# What a row of a batch costs is mostly what its indices cost. So they hold only rows that have the
-# value; and of a digest, which lands on any page, only as much as finds its row.
-_START_CHARS = 16
-_digest_start = sa.func.substr(
-    DEPOSIT.c.sha256, sa.literal_column("1"), sa.literal_column(str(_START_CHARS))
-)
-_digest_rest = sa.func.substr(DEPOSIT.c.sha256, sa.literal_column(str(_START_CHARS + 1)))
+# What a row of a batch costs is mostly what its indices cost: they hold only rows that have the
+# value. Digests are in a table of their own.
 
 
 def _index(name: str, *columns: sa.Column[Any], unique: bool) -> sa.Index:
@@ -82,7 +78,6 @@ def _index(name: str, *columns: sa.Column[Any], unique: bool) -> sa.Index:
     return sa.Index(name, *columns, unique=unique, sqlite_where=present, postgresql_where=present)
 
 
-sa.Index("deposit_digest", _digest_start)
 _index("deposit_exhibit", DEPOSIT.c.case_id, DEPOSIT.c.exhibit, unique=True)
 _index("deposit_batch", DEPOSIT.c.batch_id, DEPOSIT.c.batch_row, unique=False)
 
@@ -120,6 +115,8 @@ IDEMPOTENCY = sa.Table(
     sa.Column("outcome_id", sa.String(36), nullable=False),
     sa.Column("at", sa.String(27), nullable=False),
 )
+
+_BY_DIGEST: Final = (DIGEST.join(DEPOSIT, DEPOSIT.c.idx == DIGEST.c.idx), DIGEST.c.idx)
 
 INSERT_DEPOSIT = Prepared(sa.insert(DEPOSIT).inline())
 INSERT_EVENT = Prepared(sa.insert(CUSTODY).inline())
@@ -160,7 +157,9 @@ class Register:
         limit: int = 50,
     ) -> tuple[Deposit, ...]:
         """In ledger order, those after index `after`."""
-        wanted = [DEPOSIT.c.idx > after]
+        # SQLite, left to choose, would walk through all deposits in their order.
+        source, place = (DEPOSIT, DEPOSIT.c.idx) if sha256 is None else _BY_DIGEST
+        wanted = [place > after]
         for column, value in (
             (DEPOSIT.c.case_id, case_id),
             (DEPOSIT.c.account_id, account_id),
@@ -169,10 +168,8 @@ class Register:
             if value is not None:
                 wanted.append(column == value)
         if sha256 is not None:
-            # In two parts: for the whole column SQLite would not look into the index of its start.
-            wanted.append(_digest_start == sha256[:_START_CHARS])
-            wanted.append(_digest_rest == sha256[_START_CHARS:])
-        query = sa.select(DEPOSIT).where(*wanted).order_by(DEPOSIT.c.idx).limit(limit)
+            wanted += (DIGEST.c.start == start_of(sha256), DEPOSIT.c.sha256 == sha256)
+        query = sa.select(DEPOSIT).select_from(source).where(*wanted).order_by(place).limit(limit)
         with self._database.reading() as connection:
             return tuple(_deposit(row) for row in connection.execute(query))
 

@@ -16,7 +16,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from notary.digests import DIGEST, SortedDigests
 from notary.errors import Corrupt, MalformedInput
+from notary.findings import CHUNK
 from notary.house import HOUSE, insert_house
 from notary.journal import JOURNAL, Place, insert_journal, read_place, set_place
 from notary.journal_segment import Block, Segment
@@ -128,6 +130,13 @@ def finish(database: Database, genesis: str, head: TreeHead, signed_at: str | No
                 .group_by(DEPOSIT.c.account_id),
             )
         )
+        connection.execute(sa.delete(DIGEST))
+        digests = SortedDigests(connection)
+        for row in connection.execute(
+            sa.select(DEPOSIT.c.idx, DEPOSIT.c.sha256), execution_options={"yield_per": CHUNK}
+        ):
+            digests.add(row.idx, row.sha256)
+        digests.write()
         resign_head(connection, head, head.signed_at, lambda _size, _root, _at: head.checkpoint)
         insert_house(connection, genesis)
         set_place(connection, replace(read_place(connection), signed_at=signed_at or ""))

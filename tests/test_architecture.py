@@ -37,7 +37,7 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "house witness_house follow keyring journal_rows rereads",
         "ledger register stamps accounts settings tsa witness cosigner halt source signing "
         "issued issuers journal_tables audits",
-        "keystore",
+        "keystore digests",
         "authority outside pack keys hsm",
         "report",
         "verify custody access declaration admission",
@@ -102,7 +102,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
         "notary/issuers.py", "notary/admitting.py", "notary/registering.py",
         "notary/fsck_statements.py", "notary/journal.py", "notary/journal_rows.py",
         "notary/journal_tables.py", "notary/replay.py", "notary/audits.py", "notary/rereads.py",
-        "notary/fixity.py", "notary/audit_part.py", "notary/auditing.py",
+        "notary/fixity.py", "notary/audit_part.py", "notary/auditing.py", "notary/digests.py",
     ),
     "prometheus_client": ("notary/web/status.py", "notary/traffic.py"),
 }  # fmt: skip

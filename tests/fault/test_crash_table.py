@@ -58,17 +58,17 @@ def _whole_file(label: str, number: int = 1) -> list[str]:
 WRITES: dict[str, tuple[str, ...]] = {
     "deposit": (
         *INTO_STORAGE, "update court_case", "commit court_case", "insert document_timestamp_due",
-        "insert deposit", "insert usage", "insert idempotency", *GROUP,
+        "insert deposit", "insert deposit_digest", "insert usage", "insert idempotency", *GROUP,
     ),
-    "digest": ("insert deposit", "insert idempotency", *GROUP),
+    "digest": ("insert deposit", "insert deposit_digest", "insert idempotency", *GROUP),
     "refusal": (
-        "insert deposit", "insert idempotency", *GROUP, *INTO_STORAGE, "original: unlink 2",
-        "original: fsync folder 4",
+        "insert deposit", "insert deposit_digest", "insert idempotency", *GROUP, *INTO_STORAGE,
+        "original: unlink 2", "original: fsync folder 4",
     ),
     "event": ("insert custody_event", *GROUP),
     "batch": (
         "update court_case", "commit court_case", "spool: write", "insert batch_note",
-        "insert deposit", "insert batch", "insert idempotency", *GROUP,
+        "insert deposit", "insert deposit_digest", "insert batch", "insert idempotency", *GROUP,
     ),
     "refresh": ("update tree_head", "commit tree_head"),
     "stamp": (
