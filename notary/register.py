@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from notary.clock import parse_rfc3339, rfc3339
-from notary.digests import DIGEST, start_of
+from notary.digests import DIGEST, found_by
 from notary.errors import Conflict, MalformedInput, NotFound
 from notary.model import Case, CustodyEvent, Deposit, EventKind
 from storage.database import METADATA, Database, Prepared
@@ -116,8 +116,6 @@ IDEMPOTENCY = sa.Table(
     sa.Column("at", sa.String(27), nullable=False),
 )
 
-_BY_DIGEST: Final = (DIGEST.join(DEPOSIT, DEPOSIT.c.idx == DIGEST.c.idx), DIGEST.c.idx)
-
 INSERT_DEPOSIT = Prepared(sa.insert(DEPOSIT).inline())
 INSERT_EVENT = Prepared(sa.insert(CUSTODY).inline())
 INSERT_SETTLED = Prepared(sa.insert(IDEMPOTENCY).inline())
@@ -157,9 +155,7 @@ class Register:
         limit: int = 50,
     ) -> tuple[Deposit, ...]:
         """In ledger order, those after index `after`."""
-        # SQLite, left to choose, would walk through all deposits in their order.
-        source, place = (DEPOSIT, DEPOSIT.c.idx) if sha256 is None else _BY_DIGEST
-        wanted = [place > after]
+        wanted = [DEPOSIT.c.idx > after]
         for column, value in (
             (DEPOSIT.c.case_id, case_id),
             (DEPOSIT.c.account_id, account_id),
@@ -167,11 +163,13 @@ class Register:
         ):
             if value is not None:
                 wanted.append(column == value)
-        if sha256 is not None:
-            wanted += (DIGEST.c.start == start_of(sha256), DEPOSIT.c.sha256 == sha256)
-        query = sa.select(DEPOSIT).select_from(source).where(*wanted).order_by(place).limit(limit)
+        query = sa.select(DEPOSIT).order_by(DEPOSIT.c.idx).limit(limit)
         with self._database.reading() as connection:
-            return tuple(_deposit(row) for row in connection.execute(query))
+            if sha256 is not None:
+                newest = connection.execute(sa.select(sa.func.max(DEPOSIT.c.idx))).scalar() or 0
+                query = query.join(DIGEST, DIGEST.c.idx == DEPOSIT.c.idx)
+                wanted += (found_by(sha256, after, newest), DEPOSIT.c.sha256 == sha256)
+            return tuple(_deposit(row) for row in connection.execute(query.where(*wanted)))
 
     def case(self, case_id: str) -> Case:
         """Raises NotFound (`case_not_found`)."""

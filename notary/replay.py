@@ -133,7 +133,8 @@ def finish(database: Database, genesis: str, head: TreeHead, signed_at: str | No
         connection.execute(sa.delete(DIGEST))
         digests = SortedDigests(connection)
         for row in connection.execute(
-            sa.select(DEPOSIT.c.idx, DEPOSIT.c.sha256), execution_options={"yield_per": CHUNK}
+            sa.select(DEPOSIT.c.idx, DEPOSIT.c.sha256).order_by(DEPOSIT.c.idx),
+            execution_options={"yield_per": CHUNK},
         ):
             digests.add(row.idx, row.sha256)
         digests.write()

@@ -130,7 +130,7 @@ RECORD = "UPDATE {table} SET record = replace(record, 'sha-256', 'sha-255') WHER
         ("DELETE FROM custody_event WHERE idx = 9", "entry 9"),
         ("DELETE FROM deposit_digest WHERE idx = 301", "deposit"),
         ("UPDATE deposit_digest SET start = start + 1 WHERE idx = 301", "deposit"),
-        ("INSERT INTO deposit_digest VALUES (7, 301)", "deposit_digest"),
+        ("INSERT INTO deposit_digest VALUES (0, 7, 301)", "deposit_digest"),
         ("DELETE FROM deposit WHERE idx = 302", "entry 302"),
         ("UPDATE custody_event SET idx = 9000 WHERE idx = 9", "entry 9"),
         ("UPDATE house SET genesis = genesis || ' '", "genesis"),
