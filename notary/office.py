@@ -52,6 +52,7 @@ from notary.people import People
 from notary.register import Register
 from notary.registering import Registering
 from notary.rereads import Rereads
+from notary.retention import Retention
 from notary.rotate import Rotating
 from notary.sequencer import Sequencer
 from notary.settings import Settings
@@ -218,6 +219,7 @@ class Office:
             refresh=timedelta(seconds=settings.checkpoint_refresh),
             witnesses=None if self.witnessing is None else self.witnesses,
         )
+        self.retention = Retention(database=self.database, objects=self.objects, clock=self.clock)
         self.intake = Intake(
             register=self.register,
             ledger=self.ledger,
@@ -230,6 +232,7 @@ class Office:
             limits=Limits(
                 file_bytes=settings.max_file_bytes, account_bytes=settings.max_account_bytes
             ),
+            retention=self.retention,
         )
         self.batches = BatchIntake(
             database=self.database,

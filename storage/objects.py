@@ -103,6 +103,11 @@ class Incoming(Protocol):
 class ObjectStore(Protocol):
     """Every method raises InvalidKey for a key of the wrong form, and StoreUnavailable."""
 
+    @property
+    def retention(self) -> timedelta | None:
+        """For how long the setting says that originals are retained; None: it does not. The
+        store itself retains nothing that `retain` was not called for."""
+
     def begin(self, key: str) -> Incoming:
         """Starts a new object. That the key is free is decided by `commit`, not here."""
 

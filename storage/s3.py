@@ -16,7 +16,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Generator, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from storage import s3_lock
@@ -54,9 +54,12 @@ class S3Store:
         self._bucket = bucket
         self._prefix = parse_key(prefix) + "/" if prefix else ""
         self._lock = lock
+        self.retention = None if lock is None else timedelta(days=lock.days)
         self._now = now
         self._paging = {"PageSize": page_size}
         self._client = connect(endpoint, region)
+        # Whoever waits for a lock has its deposit already: it is not to wait long.
+        self._prompt = connect(endpoint, region, prompt=True)
 
     def begin(self, key: str) -> S3Incoming:
         place = self._place(parse_key(key))
@@ -133,7 +136,7 @@ class S3Store:
             return  # S3 refuses a moment that has passed
         with self._reading(key):
             s3_lock.retain(
-                self._client,
+                self._prompt,
                 self._asking(key, version),
                 mode="GOVERNANCE" if self._lock is None else self._lock.mode,
                 until=until,
