@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -46,14 +46,17 @@ class S3Store:
         endpoint: str | None = None,
         region: str | None = None,
         lock: Lock | None = None,
+        encryption: Mapping[str, str] | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         page_size: int = 1000,
     ) -> None:
         """`prefix` is a folder in the bucket, "" for the whole of it. `endpoint` names a server
-        other than Amazon's. `now` tells which locks are over."""
+        other than Amazon's. `encryption` are S3's own parameters of a write. `now` tells which
+        locks are over."""
         self._bucket = bucket
         self._prefix = parse_key(prefix) + "/" if prefix else ""
         self._lock = lock
+        self._encryption = encryption or {}
         self.retention = None if lock is None else timedelta(days=lock.days)
         self._now = now
         self._paging = {"PageSize": page_size}
@@ -63,7 +66,7 @@ class S3Store:
 
     def begin(self, key: str) -> S3Incoming:
         place = self._place(parse_key(key))
-        return S3Incoming(client=self._client, place=place, key=key)
+        return S3Incoming(client=self._client, place=place, key=key, encryption=self._encryption)
 
     def open(
         self, key: str, *, offset: int = 0, length: int | None = None, version: str | None = None

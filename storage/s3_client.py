@@ -41,6 +41,7 @@ _ABSENT: Final = frozenset(
         "NotFound",
     }
 )
+_ALTERED: Final = frozenset({"BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch"})
 _TAKEN: Final = frozenset({"412", "PreconditionFailed", "ConditionalRequestConflict"})
 _UNLOCKED: Final = frozenset(
     {
@@ -141,6 +142,8 @@ def _meaning(error: ClientError, doing: str) -> StorageError:
         return ObjectNotFound(f"{said}, hidden by a delete marker" if hidden else said)
     if code in _TAKEN:
         return ObjectExists(said)
+    if code in _ALTERED:
+        return ObjectDiffers(f"{said}: it changed on its way")
     if code in _BEYOND:
         return RangeBeyondEnd(said)
     if code in _UNLOCKED:

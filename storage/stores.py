@@ -16,9 +16,9 @@ def open_store(url: str, *, locked: bool = True) -> ObjectStore:
     """The store that `url` names; touches neither disk nor network (`check` does).
 
     - `file:///absolute/folder?days=N` where `days` may be left out
-    - `s3://bucket/prefix?endpoint=http://host:port&region=R&lock=governance|compliance&days=N`
-      where all but the bucket may be left out. Credentials come from the usual AWS environment,
-      never from the URL.
+    - `s3://bucket/prefix?endpoint=http://host:port&region=R&lock=governance|compliance&days=N`,
+      and `sse=AES256` or `sse=aws:kms&kms_key=K`, where all but the bucket may be left out.
+      Credentials come from the usual AWS environment, never from the URL.
 
     With `locked=False` the store retains nothing, whatever the URL says: for what must be
     removable. A lock that the bucket itself puts on everything stays the bucket's.
@@ -60,7 +60,7 @@ def _s3(url: str, parts: urllib.parse.SplitResult, *, locked: bool) -> S3Store:
         prefix = parse_key(path) if parts.path not in ("", "/") else ""
     except InvalidKey as error:
         raise InvalidStoreURL(f"store URL {url!r}: {error}") from error
-    unknown = sorted(options.keys() - {"endpoint", "region", "lock", "days"})
+    unknown = sorted(options.keys() - {"endpoint", "region", "lock", "days", "sse", "kms_key"})
     if not parts.netloc or unknown:
         raise InvalidStoreURL(f"store URL {url!r}: no bucket, or unknown options {unknown}")
     lock = _lock(url, options.get("lock"), options.get("days"))
@@ -70,7 +70,17 @@ def _s3(url: str, parts: urllib.parse.SplitResult, *, locked: bool) -> S3Store:
         endpoint=options.get("endpoint"),
         region=options.get("region"),
         lock=lock if locked else None,
+        encryption=_encryption(url, options.get("sse"), options.get("kms_key")),
     )
+
+
+def _encryption(url: str, sse: str | None, kms_key: str | None) -> dict[str, str]:
+    if sse not in (None, "AES256", "aws:kms"):
+        raise InvalidStoreURL(f"store URL {url!r}: sse={sse} is not AES256 or aws:kms")
+    if kms_key is not None and sse != "aws:kms":
+        raise InvalidStoreURL(f"store URL {url!r}: kms_key needs sse=aws:kms")
+    said = {} if sse is None else {"ServerSideEncryption": sse}
+    return said if kms_key is None else {**said, "SSEKMSKeyId": kms_key}
 
 
 def _lock(url: str, mode: str | None, days: str | None) -> Lock | None:
