@@ -48,7 +48,10 @@ def _local(url: str, parts: urllib.parse.SplitResult, *, locked: bool) -> LocalS
 
 def _options(url: str, parts: urllib.parse.SplitResult) -> dict[str, str]:
     try:
-        return dict(urllib.parse.parse_qsl(parts.query, strict_parsing=bool(parts.query)))
+        found = urllib.parse.parse_qsl(
+            parts.query, keep_blank_values=True, strict_parsing=bool(parts.query)
+        )
+        return dict(found)
     except ValueError as error:
         raise InvalidStoreURL(f"store URL {url!r}: {error}") from error
 
