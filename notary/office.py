@@ -109,6 +109,7 @@ def found(
         )
     objects = open_objects(settings)
     objects.prepare()
+    objects.examine()
     if next(iter(objects.walk(JOURNAL_PLACE)), None) is not None:
         raise MalformedInput(
             f"{settings.objects_url} holds the journal of a house that was here before: `notary "
@@ -320,7 +321,7 @@ class Office:
         self.check_log()
         check_published(self.settings.home, self.ledger, self.log_keys_at)
         try:
-            self.objects.check()
+            self.objects.examine()
             self.journal.check_end()
         except StorageError as exc:
             raise Unreachable(str(exc), code="storage_unreachable") from exc

@@ -283,6 +283,9 @@ class LocalStore:
         except OSError as error:
             raise _explained(error, f"making the folder {self._root!r}") from error
 
+    def examine(self) -> None:
+        self.check()
+
     def check(self) -> None:
         if not os.path.isdir(self._root):
             raise StoreUnavailable(

@@ -166,6 +166,10 @@ class ObjectStore(Protocol):
         """Makes the place itself (the folder, the bucket with its lock) if it is not there. For
         the first start only: afterwards a missing place means lost evidence."""
 
+    def examine(self) -> None:
+        """`check` for a start, which may take seconds: each right and promise that is needed is
+        tried. Raises StoreUnavailable with all that is wrong in one message. Leaves nothing."""
+
     def check(self) -> None:
         """Raises StoreUnavailable if a commit could not succeed or could not be kept as promised,
         with words on what is wrong and who must act. Leaves nothing behind."""

@@ -31,6 +31,7 @@ from storage.objects import (
     whole_second,
 )
 from storage.s3_client import RangeBeyondEnd, connect, translated
+from storage.s3_examine import Examination
 from storage.s3_incoming import S3Incoming, version_of
 from storage.s3_lock import Lock
 
@@ -208,6 +209,16 @@ class S3Store:
         except ObjectNotFound:
             with translated(f"making bucket {self._bucket!r}"):
                 self._client.create_bucket(**asked)
+
+    def examine(self) -> None:
+        Examination(
+            client=self._client,
+            bucket=self._bucket,
+            folder=self._prefix,
+            lock=self._lock,
+            encryption=self._encryption,
+            now=self._now,
+        ).run()
 
     def check(self) -> None:
         self._require_bucket()
