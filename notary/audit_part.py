@@ -171,19 +171,19 @@ def _deposit(reading: Reading, row: sa.Row[Any], entry: bytes) -> Read:
         faults.append(Contradiction(kind=Kind.ROW, detail=f"{said}; `notary fsck` names them"))
     if not expected.stored:
         return _found(row, *faults)
-    fault, size = _original(reading, committed.id, expected)
+    fault, size = _original(reading, committed.id, expected, row.object_version)
     return _found(row, *faults, *fault, read=True, size=size)
 
 
 def _original(
-    reading: Reading, deposit_id: str, expected: Expected
+    reading: Reading, deposit_id: str, expected: Expected, version: str | None
 ) -> tuple[tuple[Contradiction, ...], int]:
     """What is wrong with it, if anything, and how many bytes were read."""
     counted = _Counted(reading.take)
     for tried in range(1, TRIES + 1):
         counted.size = 0
         try:
-            check_original(reading.objects, deposit_id, expected, take=counted)
+            check_original(reading.objects, deposit_id, expected, version=version, take=counted)
         except (DigestMismatch, ObjectDiffers) as exc:
             return (Contradiction(kind=Kind.DIFFERS, detail=str(exc)),), counted.size
         except (ObjectNotFound, InvalidKey) as exc:

@@ -83,14 +83,16 @@ def check_original(
     deposit_id: str,
     expected: Expected,
     *,
+    version: str | None,
     take: Callable[[int], None] = lambda _bytes: None,
 ) -> int:
-    """Reads all of it, telling `take` the bytes of each chunk; gives how many there are.
+    """Reads all of it, of that version where storage has some, telling `take` the bytes of each
+    chunk; gives how many there are.
 
     Raises DigestMismatch with both sides, what the store raises, and what `take` raises.
     """
     state, size = hashlib.sha256(), 0
-    with closing(objects.open(object_key(deposit_id))) as chunks:
+    with closing(objects.open(object_key(deposit_id), version=version)) as chunks:
         for chunk in chunks:
             state.update(chunk)
             size += len(chunk)

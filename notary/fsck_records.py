@@ -214,7 +214,7 @@ def _original(
         return
     name = f"original {row.id}"
     try:
-        check_original(objects, row.id, expected)
+        check_original(objects, row.id, expected, version=row.object_version)
         findings.originals += 1
     except DigestMismatch as exc:
         findings.originals += 1
@@ -249,5 +249,5 @@ def check_strays(
     database: Database, objects: ObjectStore, before: datetime, findings: Findings
 ) -> None:
     """Every object last touched before that must be some deposit's."""
-    for key in orphans(register.Register(database), objects, before):
-        findings.fault(f"object {key}", "is no deposit's original")
+    for found in orphans(register.Register(database), objects, before):
+        findings.fault(f"object {found.key}", "is no deposit's original")

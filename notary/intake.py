@@ -3,7 +3,8 @@
  1. `admit` at the door: may this account deposit, here, so much? Before any body is read.
  2. `Reception.write` for every chunk: all digests in one pass, bytes on their way to storage.
  3. `Reception.register`: declared digests compared, the original made durable, the record built
-    and signed, one transaction with the ledger; then our own proof checked. Only then an answer.
+    and signed, one transaction with the ledger; then the original retained, where a setting says
+    so, and our own proof checked. Only then an answer.
 
 Afterwards, if we crash: in 1 and 2, an unfinished upload that the sweep removes; in 3 before the
 commit, an object without a row, which the sweep removes too; after it, the deposit stands and
@@ -15,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from types import TracebackType
@@ -34,11 +35,12 @@ from notary.ledger import Growing, Ledger, TreeHead
 from notary.model import Case, Declared, Deposit, Principal, uuid7
 from notary.record import EVIDENCE, SALT_BYTES, Record, build_record
 from notary.register import Register
+from notary.retention import INSERT_DUE, Due, Retention, due_row
 from notary.sequencer import Sequencer, prove_own
 from notary.statement import EVIDENCE_TYPE, StatementSigner
 from notary.tlog import merkle
-from storage.errors import StoreFull, StoreUnavailable
-from storage.objects import Incoming, ObjectStore
+from storage.errors import StorageError, StoreFull, StoreUnavailable
+from storage.objects import Incoming, ObjectStore, StoredObject
 
 HEAD_BYTES = 8_192
 """How much of an original is kept in memory to tell its media type."""
@@ -124,8 +126,17 @@ class _Registration:
     alone = False
 
     def __init__(
-        self, deposit: Deposit, statement: bytes, *, key: str | None, print_: bytes, limit: int
+        self,
+        deposit: Deposit,
+        statement: bytes,
+        *,
+        key: str | None,
+        print_: bytes,
+        limit: int,
+        retention: Retention,
     ) -> None:
+        self._retention = retention
+        self.due: Due | None = None
         self.deposit, self.statement = deposit, statement
         self._key, self._print, self._limit = key, print_, limit
         self.asks = (
@@ -209,6 +220,9 @@ class _Registration:
                 register.ADD_STORED_BYTES,
                 {"account_id": deposit.account_id, "stored_bytes": deposit.size},
             )
+            self.due = self._retention.due(object_key(deposit.id), deposit.object_version, at)
+        if self.due is not None:
+            growing.insert(INSERT_DUE, due_row(self.due, at))
         if deposit.document_timestamp:
             stamps.insert_document_due(
                 connection, deposit_id=deposit.id, sha256=deposit.sha256, at=at
@@ -240,7 +254,9 @@ class Intake:
         randomness: Callable[[int], bytes],
         algorithms: Iterable[str],
         limits: Limits,
+        retention: Retention,
     ) -> None:
+        self._retention = retention
         self.register = register
         self.limits = limits
         self.clock = clock
@@ -313,7 +329,7 @@ class Intake:
             digests=dict(declared.digests),
             size=declared.size,
             detected=None,
-            stored=False,
+            stored=None,
         )
 
     def enter(
@@ -326,11 +342,11 @@ class Intake:
         digests: dict[str, str],
         size: int,
         detected: str | None,
-        stored: bool,
+        stored: StoredObject | None,
     ) -> Receipt:
-        """Record, statement, ledger, and our own proof of it."""
+        """Record, statement, ledger, retention, and our own proof of it."""
         by, case = admission.by, admission.case
-        print_ = fingerprint(declared, sha256=digests[SHA256], size=size, stored=stored)
+        print_ = fingerprint(declared, sha256=digests[SHA256], size=size, stored=stored is not None)
         exhibit = declared.exhibit
         if case is not None and exhibit is None and not self._was_settled(by, declared, print_):
             exhibit = str(self.register.reserve_exhibits(case.id, 1))
@@ -339,7 +355,7 @@ class Intake:
             "size": size,
             "name": declared.name,
             "media_type": {"declared": declared.media_type, "detected": detected},
-            "stored": stored,
+            "stored": stored is not None,
         }
         record = self._record(id_, received_at, content, by, case, exhibit, declared)
         deposit = Deposit(
@@ -355,12 +371,13 @@ class Intake:
             size=size,
             sha256=digests[SHA256],
             digests=digests,
-            stored=stored,
+            stored=stored is not None,
             document_timestamp=declared.document_timestamp,
             record=record.text,
             disclosures=record.disclosures,
             received_at=received_at,
             registered_at=received_at,
+            object_version=None if stored is None else stored.version,
         )
 
         def work(statements: StatementSigner) -> _Registration:
@@ -372,6 +389,7 @@ class Intake:
                 key=declared.idempotency_key,
                 print_=print_,
                 limit=self.limits.account_bytes,
+                retention=self._retention,
             )
 
         return self._commit(work)
@@ -450,6 +468,8 @@ class Intake:
         committed = self._sequencer.submit_signed(work)
         deposit, statement = committed.outcome, made[-1].statement
         if committed.fresh:
+            if (due := made[-1].due) is not None:
+                self._retention.apply(due)
             return Receipt(
                 deposit=deposit,
                 statement=statement,
@@ -524,7 +544,7 @@ class Reception:
             )
         kind = filetype.guess_mime(self._head) if self._head else None
         with _storage():
-            self._incoming.commit()
+            stored = self._incoming.commit()
         received_at = self._intake.clock.now()
         try:
             receipt = self._intake.enter(
@@ -535,16 +555,21 @@ class Reception:
                 digests=kept,
                 size=size,
                 detected=kind,
-                stored=True,
+                stored=stored,
             )
         except Rejected:
             # Certainly not recorded, so the object may go. After any other error it may be
             # recorded: it stays, and the sweep decides by the register.
-            self._objects.discard(object_key(self._id))
+            self._take_back(stored)
             raise
         if not receipt.fresh:
-            self._objects.discard(object_key(self._id))
+            self._take_back(stored)
         return receipt
+
+    def _take_back(self, stored: StoredObject) -> None:
+        # What storage does not let go now, the sweep finds: the answer is about the deposit.
+        with suppress(StorageError):
+            self._objects.discard(stored.key, version=stored.version)
 
     def __enter__(self) -> Self:
         return self

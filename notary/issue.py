@@ -196,7 +196,7 @@ class Issue:
         pdfs = {lang: self.pdf(issued, lang=lang) for lang in LANGS}
         original = None
         if deposit.stored:
-            original = self._objects.open(object_key(deposit.id))
+            original = self._objects.open(object_key(deposit.id), version=deposit.object_version)
         return write_bundle(
             issued.certificate,
             original=original,

@@ -49,6 +49,7 @@ class Jobs:
         self._sweep = self._task("sweep", self._run_sweep)
         self._witness = self._task("witness", self._run_witness)
         self._register = self._task("register", self._run_register)
+        self._retain = self._task("retain", self._run_retain)
         self._queued: dict[str, float] = {}
 
     def run(self) -> None:
@@ -107,6 +108,10 @@ class Jobs:
 
     def _run_register(self) -> None:
         self._office.registering.run()
+
+    def _run_retain(self) -> None:
+        for key, said in self._office.retention.run().failed:
+            LOG.warning("retention", key=key, error=said)
 
     def _run_sweep(self) -> None:
         before = self._office.clock.now() - timedelta(hours=self._office.settings.orphan_hours)
@@ -169,6 +174,8 @@ class Jobs:
                     self._witness()
                 if self._office.registering.is_due():
                     self._register()
+                if self._office.retention.is_due():
+                    self._retain()
                 for name in self._office.stamping.authorities:
                     if self._office.stamping.is_due(name):
                         self._stamp(name)

@@ -124,6 +124,8 @@ class Deposit:
     disclosures: tuple[str, ...]
     received_at: datetime
     registered_at: datetime
+    object_version: str | None = None
+    """Storage's own name for the original's very bytes, where it has one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

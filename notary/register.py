@@ -67,6 +67,7 @@ DEPOSIT = sa.Table(
     sa.Column("registered_at", sa.String(27), nullable=False),
     sa.Column("batch_id", sa.String(36)),
     sa.Column("batch_row", sa.Integer),
+    sa.Column("object_version", sa.Text),
     sa.UniqueConstraint("account_id", "client_reference"),
 )
 # What a row of a batch costs is mostly what its indices cost: they hold only rows that have the
@@ -311,6 +312,7 @@ def deposit_row(deposit: Deposit) -> dict[str, Any]:
         "disclosures": " ".join(deposit.disclosures),
         "received_at": rfc3339(deposit.received_at),
         "registered_at": rfc3339(deposit.registered_at),
+        "object_version": deposit.object_version,
     }
 
 
@@ -417,6 +419,7 @@ def _deposit(row: sa.Row[Any]) -> Deposit:
         disclosures=tuple(row.disclosures.split()),
         received_at=parse_rfc3339(row.received_at),
         registered_at=parse_rfc3339(row.registered_at),
+        object_version=row.object_version,
     )
 
 

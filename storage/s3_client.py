@@ -29,6 +29,7 @@ from storage.errors import (
 _CONNECTIONS: Final = 64  # more threads than this wait for one another
 _CONNECT_TIMEOUT_S: Final = 5
 _READ_TIMEOUT_S: Final = 60
+_PROMPT_TIMEOUT_S: Final = 5
 _ATTEMPTS: Final = 4
 
 _ABSENT: Final = frozenset(
@@ -38,10 +39,18 @@ _ABSENT: Final = frozenset(
         "NoSuchVersion",
         "NoSuchUpload",
         "NotFound",
+    }
+)
+_ALTERED: Final = frozenset({"BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch"})
+_TAKEN: Final = frozenset({"412", "PreconditionFailed", "ConditionalRequestConflict"})
+_UNLOCKED: Final = frozenset(
+    {
+        "NoSuchObjectLegalHold",  # SeaweedFS
+        "NoSuchObjectLockConfiguration",
         "ObjectLockConfigurationNotFoundError",
     }
 )
-_TAKEN: Final = frozenset({"412", "PreconditionFailed", "ConditionalRequestConflict"})
+_SENSELESS: Final = frozenset({"400", "InvalidRequest"})
 _BEYOND: Final = frozenset({"416", "InvalidRange"})
 _REFUSED: Final = frozenset(
     {
@@ -62,17 +71,30 @@ class RangeBeyondEnd(StorageError):
     """The range asked for starts at the object's end or after it."""
 
 
-def connect(endpoint: str | None, region: str | None) -> Any:
+class NothingLocked(StorageError):
+    """The bucket has no Object Lock, or the version no retention or hold."""
+
+
+class Senseless(StoreUnavailable):
+    """The server sees no sense in the request, such as one about locks where there are none."""
+
+
+class Refused(StoreUnavailable):
+    """The server knows us, or not, and does not let us do this."""
+
+
+def connect(endpoint: str | None, region: str | None, *, prompt: bool = False) -> Any:
     """An S3 client with credentials from the usual AWS environment; makes no connection yet.
 
     The SHA-256 of every body is part of the request's signature, so that a server checks what
-    arrived even over plain http and even if it ignores checksum headers (Ceph 16 does).
+    arrived even over plain http and even if it ignores checksum headers (Ceph 16 does). A
+    `prompt` one gives up after seconds and tries nothing twice.
     """
     config = Config(
         max_pool_connections=_CONNECTIONS,
         connect_timeout=_CONNECT_TIMEOUT_S,
-        read_timeout=_READ_TIMEOUT_S,
-        retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
+        read_timeout=_PROMPT_TIMEOUT_S if prompt else _READ_TIMEOUT_S,
+        retries={"mode": "standard", "total_max_attempts": 1 if prompt else _ATTEMPTS},
         tcp_keepalive=True,
         s3={
             "addressing_style": "path" if endpoint else "auto",
@@ -93,7 +115,7 @@ def translated(doing: str) -> Iterator[None]:
     """Turns what boto3 raises into ours; `doing` says in the message what was tried.
 
     Raises ObjectNotFound, ObjectExists, ObjectDiffers, StoreFull, StoreUnavailable, or
-    RangeBeyondEnd, which the caller must not let out.
+    RangeBeyondEnd or NothingLocked, which the caller must not let out.
     """
     try:
         yield
@@ -120,14 +142,20 @@ def _meaning(error: ClientError, doing: str) -> StorageError:
         return ObjectNotFound(f"{said}, hidden by a delete marker" if hidden else said)
     if code in _TAKEN:
         return ObjectExists(said)
+    if code in _ALTERED:
+        return ObjectDiffers(f"{said}: it changed on its way")
     if code in _BEYOND:
         return RangeBeyondEnd(said)
+    if code in _UNLOCKED:
+        return NothingLocked(said)
+    if code in _SENSELESS:
+        return Senseless(said)
     if code in _FULL:
         return StoreFull(f"{said}: whoever runs the S3 server must make room")
     if code == "NoSuchBucket":
         return StoreUnavailable(f"{said}: its owner must bring it back")
     if code in _REFUSED:
-        return StoreUnavailable(
+        return Refused(
             f"{said}: the credentials are wrong, too old, or may not do this; whoever manages"
             " access to the bucket must mend it"
         )

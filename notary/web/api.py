@@ -277,7 +277,9 @@ def content(deposit_id: str) -> Response:
     if not deposit.stored:
         raise Conflict("only digests were deposited", code="original_not_stored")
     first, end = _range(deposit.size)
-    chunks = office().objects.open(object_key(deposit.id), offset=first, length=end - first)
+    chunks = office().objects.open(
+        object_key(deposit.id), offset=first, length=end - first, version=deposit.object_version
+    )
     part = (first, end) != (0, deposit.size)
     _record(
         EventKind.DOWNLOADED, by, deposit,

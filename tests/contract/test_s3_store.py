@@ -7,6 +7,7 @@ import socket
 import threading
 import urllib.parse
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,14 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from storage.errors import InvalidStoreURL, ObjectExists, ObjectNotFound, StoreUnavailable
-from storage.objects import ObjectStore, StoredObject
+from storage.errors import (
+    InvalidStoreURL,
+    ObjectExists,
+    ObjectLocked,
+    ObjectNotFound,
+    StoreUnavailable,
+)
+from storage.objects import ObjectStore, Protection, StoredObject
 from storage.stores import open_store
 from tests.contract.stores import (
     DAYS,
@@ -27,7 +34,7 @@ from tests.contract.stores import (
     s3_url,
     scrub_aws,
 )
-from tests.harness.weed import WeedServer
+from tests.harness.weed import S3Server
 
 __all__ = ["s3"]  # fixture
 
@@ -36,12 +43,12 @@ PART = 8 << 20
 
 
 @pytest.fixture(params=["governance", "compliance"])
-def locked(request: pytest.FixtureRequest, s3: WeedServer) -> ObjectStore:
+def locked(request: pytest.FixtureRequest, s3: S3Server) -> ObjectStore:
     url = s3_url(s3, bucket=LOCKED_BUCKET, prefix=f"lock/{request.param}", lock=request.param)
     return open_store(f"{url}&days={DAYS}")
 
 
-def place_of(server: WeedServer, stored: StoredObject, store: ObjectStore) -> dict[str, Any]:
+def place_of(server: S3Server, stored: StoredObject, store: ObjectStore) -> dict[str, Any]:
     """Bucket, key and version as S3 has them."""
     listed = server.client().list_object_versions(Bucket=LOCKED_BUCKET, Prefix="lock/")
     (found,) = [one for one in listed["Versions"] if one["VersionId"] == stored.version]
@@ -49,39 +56,54 @@ def place_of(server: WeedServer, stored: StoredObject, store: ObjectStore) -> di
 
 
 @pytest.mark.parametrize("size", [5, PART + 1])
-def test_locked_bytes_can_not_be_removed_with_the_service_credentials(
-    s3: WeedServer, locked: ObjectStore, size: int
+def test_retained_bytes_can_not_be_removed_with_the_service_credentials(
+    s3: S3Server, locked: ObjectStore, size: int
 ) -> None:
     key = f"{KEY}-{size}"
     stored = put(locked, key, bytes(size))
+    locked.retain(key, version=stored.version, until=datetime.now(UTC) + timedelta(days=DAYS))
     place, client = place_of(s3, stored, locked), s3.client()
     with pytest.raises(ClientError, match="AccessDenied"):
         client.delete_object(**place)
-    with pytest.raises(ClientError):
-        client.put_object_retention(
-            **place,
-            Retention={
-                "Mode": client.get_object_retention(**place)["Retention"]["Mode"],
-                "RetainUntilDate": datetime.now(UTC) + timedelta(seconds=30),
-            },
-        )
-    locked.discard(key)
+    retention = client.get_object_retention(**place)["Retention"]
+    assert f"/{retention['Mode'].lower()}/" in place["Key"]
+    for until in (timedelta(seconds=30), timedelta(days=DAYS - 1)):
+        shorter = {"Mode": retention["Mode"], "RetainUntilDate": datetime.now(UTC) + until}
+        with pytest.raises(ClientError):
+            client.put_object_retention(**place, Retention=shorter)
+    assert client.get_object_retention(**place)["Retention"] == retention
+    with pytest.raises(ObjectLocked, match="retained until"):
+        locked.discard(key)
+    # Without naming a version S3 only puts a mark over the bytes.
+    client.delete_object(Bucket=place["Bucket"], Key=place["Key"])
     with pytest.raises(ObjectNotFound):
         locked.stat(key)
     assert read(locked, key, version=stored.version) == bytes(size)
 
 
-def test_lock_lasts_as_many_days_as_the_setting_says(s3: WeedServer, locked: ObjectStore) -> None:
-    stored = put(locked, f"{KEY}-days", b"x")
-    place = place_of(s3, stored, locked)
-    retention = s3.client().get_object_retention(**place)["Retention"]
-    assert f"/{retention['Mode'].lower()}/" in place["Key"]
-    left = retention["RetainUntilDate"] - datetime.now(UTC)
-    assert timedelta(days=DAYS, minutes=-5) < left <= timedelta(days=DAYS)
+def test_what_nobody_retained_can_be_removed_from_a_locked_bucket(
+    s3: S3Server, locked: ObjectStore
+) -> None:
+    key = f"{KEY}-orphan"
+    stored = put(locked, key, b"x")
+    assert locked.protection(key, version=stored.version) == Protection(until=None, held=False)
+    locked.discard(key)
+    with pytest.raises(ObjectNotFound):
+        locked.stat(key, version=stored.version)
+
+
+def test_bucket_without_lock_neither_retains_nor_holds(s3: S3Server) -> None:
+    store = open_store(s3_url(s3, bucket=PLAIN_BUCKET))
+    stored = put(store, KEY, b"x")
+    with pytest.raises(StoreUnavailable, match="no Object Lock: its owner must"):
+        store.retain(KEY, version=None, until=datetime.now(UTC) + timedelta(days=1))
+    with pytest.raises(StoreUnavailable, match="no Object Lock: its owner must"):
+        store.hold(KEY, version=None, on=True)
+    assert store.protection(KEY, version=stored.version) == Protection(until=None, held=False)
 
 
 def test_newer_version_put_by_somebody_else_does_not_hide_the_first(
-    s3: WeedServer, locked: ObjectStore
+    s3: S3Server, locked: ObjectStore
 ) -> None:
     stored = put(locked, f"{KEY}-twice", b"the original")
     place = place_of(s3, stored, locked)
@@ -92,14 +114,37 @@ def test_newer_version_put_by_somebody_else_does_not_hide_the_first(
         put(locked, f"{KEY}-twice", b"third")
 
 
-def test_unknown_version_is_not_found(s3: WeedServer, locked: ObjectStore) -> None:
+def test_commits_of_one_key_at_once_never_cost_anyone_the_bytes_that_were_acknowledged(
+    s3: S3Server, locked: ObjectStore
+) -> None:
+    """Also where conditional writes are ignored: whoever was told of success has a version."""
+    together = threading.Barrier(8)
+
+    def contend(number: int) -> tuple[StoredObject, bytes] | None:
+        content = b"written by %d" % number
+        with locked.begin(f"{KEY}-contended") as incoming:
+            incoming.write(content)
+            together.wait()
+            try:
+                return incoming.commit(), content
+            except ObjectExists:
+                return None
+
+    with ThreadPoolExecutor(8) as pool:
+        won = [each for each in pool.map(contend, range(8)) if each is not None]
+    assert won
+    for stored, content in won:
+        assert read(locked, stored.key, version=stored.version) == content
+
+
+def test_unknown_version_is_not_found(s3: S3Server, locked: ObjectStore) -> None:
     stored = put(locked, f"{KEY}-version", b"x")
     assert stored.version is not None
     with pytest.raises(ObjectNotFound):
         locked.open(f"{KEY}-version", version="0" * len(stored.version))
 
 
-def test_long_listings_are_read_page_by_page(s3: WeedServer) -> None:
+def test_long_listings_are_read_page_by_page(s3: S3Server) -> None:
     store = open_store(s3_url(s3, bucket=PLAIN_BUCKET))
     store._paging = {"PageSize": 3}  # type: ignore[attr-defined]
     keys = {f"originals/{number % 3}/{number}" for number in range(10)}
@@ -115,7 +160,7 @@ def test_long_listings_are_read_page_by_page(s3: WeedServer) -> None:
             incoming.commit()
 
 
-def test_prefixes_of_one_bucket_do_not_see_each_other(s3: WeedServer) -> None:
+def test_prefixes_of_one_bucket_do_not_see_each_other(s3: S3Server) -> None:
     one = open_store(s3_url(s3, bucket=PLAIN_BUCKET, prefix="houses/a"))
     other = open_store(s3_url(s3, bucket=PLAIN_BUCKET, prefix="houses/ab"))
     put(one, KEY, b"x")
@@ -124,7 +169,7 @@ def test_prefixes_of_one_bucket_do_not_see_each_other(s3: WeedServer) -> None:
         other.stat(KEY)
 
 
-def test_missing_bucket_is_not_a_missing_object(s3: WeedServer) -> None:
+def test_missing_bucket_is_not_a_missing_object(s3: S3Server) -> None:
     store = open_store(s3_url(s3, bucket="nobody-made-this"))
     uses: list[Callable[[], object]] = [
         store.check,
@@ -138,13 +183,13 @@ def test_missing_bucket_is_not_a_missing_object(s3: WeedServer) -> None:
             use()
 
 
-def test_bucket_without_lock_is_told_when_a_lock_is_asked_for(s3: WeedServer) -> None:
+def test_bucket_without_lock_is_told_when_a_lock_is_asked_for(s3: S3Server) -> None:
     store = open_store(s3_url(s3, bucket=PLAIN_BUCKET, lock="compliance", days="1"))
     with pytest.raises(StoreUnavailable, match="no Object Lock: its owner must"):
         store.check()
 
 
-def test_wrong_credentials_are_told(s3: WeedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_credentials_are_told(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
     store = open_store(s3_url(s3, bucket=PLAIN_BUCKET))
     for use in (store.check, lambda: store.stat(KEY), lambda: put(store, KEY, b"x")):
@@ -153,7 +198,7 @@ def test_wrong_credentials_are_told(s3: WeedServer, monkeypatch: pytest.MonkeyPa
 
 
 def test_missing_credentials_are_told(
-    s3: WeedServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    s3: S3Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     scrub_aws(monkeypatch)
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -163,7 +208,7 @@ def test_missing_credentials_are_told(
         store.check()
 
 
-def test_server_that_does_not_answer_is_told(s3: WeedServer) -> None:
+def test_server_that_does_not_answer_is_told(s3: S3Server) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
@@ -229,7 +274,7 @@ def _hang_up(end: socket.socket) -> None:
 
 
 @pytest.fixture
-def forgetful(s3: WeedServer) -> Iterator[ForgetfulRelay]:
+def forgetful(s3: S3Server) -> Iterator[ForgetfulRelay]:
     relay = ForgetfulRelay(s3.endpoint)
     yield relay
     relay.close()

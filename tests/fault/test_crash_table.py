@@ -47,6 +47,11 @@ SEGMENT = (
     "original: create", "original: write", "original: fsync file", "original: link",
     "original: unlink", "original: fsync folder 3", "update journal 2", "commit journal",
 )  # fmt: skip
+PROTECTED = (
+    "original: create", "original: write", "original: fsync file", "original: rename",
+    "original: fsync folder", "delete retention_due", "commit retention_due",
+)  # fmt: skip
+"""Words beside an original, and the row that asked for them."""
 REPLACED = ("home: create", "home: write", "home: fsync file", "home: rename", "home: fsync folder")
 
 
@@ -60,6 +65,14 @@ WRITES: dict[str, tuple[str, ...]] = {
         *INTO_STORAGE, "update court_case", "commit court_case", "insert document_timestamp_due",
         "insert deposit", "insert deposit_digest", "insert usage", "insert idempotency", *GROUP,
     ),
+    "deposit-retained": (
+        *INTO_STORAGE, "update court_case", "commit court_case", "insert document_timestamp_due",
+        "insert deposit", "insert deposit_digest", "insert usage", "insert retention_due",
+        "insert idempotency", *GROUP,
+        "original: create 2", "original: write 2", "original: fsync file 2", "original: rename",
+        "original: fsync folder 4", *PROTECTED[-2:],
+    ),
+    "retention": PROTECTED,
     "digest": ("insert deposit", "insert deposit_digest", "insert idempotency", *GROUP),
     "refusal": (
         "insert deposit", "insert deposit_digest", "insert idempotency", *GROUP, *INTO_STORAGE,

@@ -280,11 +280,11 @@ class Failing:
         self._times = times
         self.up = True
 
-    def open(self, key: str) -> object:
+    def open(self, key: str, *, version: str | None) -> object:
         if not self.up or (key == self._key and self._times > 0):
             self._times -= 1
             raise StoreUnavailable(f"reading {key!r}: Input/output error")
-        return self._objects.open(key)
+        return self._objects.open(key, version=version)
 
     def check(self) -> None:
         if not self.up:
