@@ -125,7 +125,7 @@ def test_range_outside_is_refused_and_the_size_is_told(
 
 @pytest.mark.parametrize(
     "asked",
-    ["bytes=0-1,5-6", "bytes=9-3", "bytes=a-b", "bytes", "lines=1-2", "bytes=--1", "bytes=-0"],,
+    ["bytes=0-1,5-6", "bytes=9-3", "bytes=a-b", "bytes", "lines=1-2", "bytes=--1", "bytes=-0"],
 )
 def test_what_is_no_single_range_gives_the_whole(
     fetched: tuple[Client, str, str], asked: str
