@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from notary import statement as cose
 from notary.audits import WIDTH, Kind
-from notary.errors import DigestMismatch, NotaryError
+from notary.errors import Corrupt, DigestMismatch, NotaryError
 from notary.findings import Findings
 from notary.fixity import (
     DEPOSITS,
@@ -29,11 +29,11 @@ from notary.fixity import (
 from notary.fsck_columns import compare_deposit
 from notary.keyhistory import KeyHistory, check_signer
 from notary.ledger import ENTRY, read_tile
+from notary.originals import Originals
 from notary.tlog import merkle, tile
 from notary.tlog.checkpoint import Checkpoint
 from storage.database import Database
 from storage.errors import InvalidKey, ObjectDiffers, ObjectNotFound, StoreUnavailable
-from storage.objects import ObjectStore
 
 TRIES = 3
 PAUSE_S = 2.0
@@ -66,7 +66,7 @@ class Reading:
     many seconds; both may raise, which ends the reading."""
 
     database: Database
-    objects: ObjectStore
+    originals: Originals
     history: KeyHistory
     checkpoint: Checkpoint
     take: Callable[[int], None]
@@ -171,25 +171,25 @@ def _deposit(reading: Reading, row: sa.Row[Any], entry: bytes) -> Read:
         faults.append(Contradiction(kind=Kind.ROW, detail=f"{said}; `notary fsck` names them"))
     if not expected.stored:
         return _found(row, *faults)
-    fault, size = _original(reading, committed.id, expected)
+    fault, size = _original(reading, committed.id, expected, row.data_key)
     return _found(row, *faults, *fault, read=True, size=size)
 
 
 def _original(
-    reading: Reading, deposit_id: str, expected: Expected
+    reading: Reading, deposit_id: str, expected: Expected, data_key: bytes | None
 ) -> tuple[tuple[Contradiction, ...], int]:
     """What is wrong with it, if anything, and how many bytes were read."""
     counted = _Counted(reading.take)
     for tried in range(1, TRIES + 1):
         counted.size = 0
         try:
-            check_original(reading.objects, deposit_id, expected, take=counted)
-        except (DigestMismatch, ObjectDiffers) as exc:
+            check_original(reading.originals, deposit_id, expected, data_key=data_key, take=counted)
+        except (DigestMismatch, ObjectDiffers, Corrupt) as exc:
             return (Contradiction(kind=Kind.DIFFERS, detail=str(exc)),), counted.size
         except (ObjectNotFound, InvalidKey) as exc:
             return (Contradiction(kind=Kind.MISSING, detail=str(exc)),), 0
         except StoreUnavailable as exc:
-            reading.objects.check()  # raises where it is the store as a whole
+            reading.originals.objects.check()  # raises where it is the store as a whole
             if tried == TRIES:
                 return (Contradiction(kind=Kind.UNREADABLE, detail=str(exc)),), counted.size
             reading.pause(PAUSE_S)

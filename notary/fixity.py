@@ -18,10 +18,9 @@ from notary import register
 from notary import statement as cose
 from notary.digest import SHA256
 from notary.errors import BadCertificate, DigestMismatch, Unverifiable
-from notary.intake import object_key
 from notary.keyhistory import KeyHistory, check_signer
+from notary.originals import Originals
 from notary.record import Record, disclosed, parse_record
-from storage.objects import ObjectStore
 
 DEPOSITS = sa.select(register.DEPOSIT, register.CASE.c.court, register.CASE.c.number).outerjoin(
     register.CASE, register.CASE.c.id == register.DEPOSIT.c.case_id
@@ -79,18 +78,21 @@ def read_expected(sections: Mapping[str, object]) -> Expected:
 
 
 def check_original(
-    objects: ObjectStore,
+    originals: Originals,
     deposit_id: str,
     expected: Expected,
     *,
+    data_key: bytes | None,
     take: Callable[[int], None] = lambda _bytes: None,
 ) -> int:
     """Reads all of it, telling `take` the bytes of each chunk; gives how many there are.
 
-    Raises DigestMismatch with both sides, what the store raises, and what `take` raises.
+    Raises DigestMismatch with both sides; Corrupt for an encrypted one that is not what was
+    encrypted; KeyMissing; what the store raises, and what `take` raises.
     """
     state, size = hashlib.sha256(), 0
-    with closing(objects.open(object_key(deposit_id))) as chunks:
+    opened = originals.open(deposit_id, data_key=data_key, size=expected.size)
+    with closing(opened) as chunks:
         for chunk in chunks:
             state.update(chunk)
             size += len(chunk)

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from notary import register
 from notary import statement as cose
 from notary.digest import SHA256
-from notary.errors import DigestMismatch, NotaryError, Unverifiable
+from notary.errors import Corrupt, DigestMismatch, KeyMissing, NotaryError, Unverifiable
 from notary.findings import CHUNK, Depth, Findings, Progress
 from notary.fixity import (
     DEPOSITS,
@@ -28,6 +28,7 @@ from notary.house import HOUSE
 from notary.issued import CERTIFICATE
 from notary.keyhistory import KeyHistory, check_signer
 from notary.ledger import ENTRY, read_head
+from notary.originals import Originals
 from notary.stamps import STAMPED, TOKEN
 from notary.sweep import orphans
 from notary.tlog.note import parse_note
@@ -84,7 +85,7 @@ def _token(name: str, response: bytes, imprint: bytes, trust: Trust, findings: F
 
 def check_records(
     database: Database,
-    objects: ObjectStore,
+    originals: Originals,
     history: KeyHistory,
     findings: Findings,
     depth: Depth,
@@ -120,7 +121,7 @@ def check_records(
                 _document("key rotation", index, entry, rotations[index], history, findings)
             elif index in deposits:
                 findings.deposits += 1
-                _deposit(deposits[index], entry, objects, history, findings, depth)
+                _deposit(deposits[index], entry, originals, history, findings, depth)
             elif index in events:
                 findings.events += 1
                 sections = _committed(events[index], entry, history, findings)
@@ -171,7 +172,7 @@ def _document(
 def _deposit(
     row: sa.Row[Any],
     entry: bytes,
-    objects: ObjectStore,
+    originals: Originals,
     history: KeyHistory,
     findings: Findings,
     depth: Depth,
@@ -179,7 +180,7 @@ def _deposit(
     sections = _committed(row, entry, history, findings)
     compare_deposit(row, sections, findings)
     if depth is Depth.ORIGINALS:
-        _original(row, sections, objects, findings)
+        _original(row, sections, originals, findings)
 
 
 def _committed(
@@ -194,7 +195,7 @@ def _committed(
 
 
 def _original(
-    row: sa.Row[Any], sections: Mapping[str, object], objects: ObjectStore, findings: Findings
+    row: sa.Row[Any], sections: Mapping[str, object], originals: Originals, findings: Findings
 ) -> None:
     try:
         expected = read_expected(sections)
@@ -204,12 +205,12 @@ def _original(
         return
     name = f"original {row.id}"
     try:
-        check_original(objects, row.id, expected)
+        check_original(originals, row.id, expected, data_key=row.data_key)
         findings.originals += 1
     except DigestMismatch as exc:
         findings.originals += 1
         findings.fault(name, exc)
-    except (ObjectNotFound, ObjectDiffers, InvalidKey) as exc:
+    except (ObjectNotFound, ObjectDiffers, InvalidKey, Corrupt, KeyMissing) as exc:
         findings.fault(name, exc)
 
 

@@ -31,13 +31,14 @@ from notary.errors import Conflict, MalformedInput, Rejected, TooLarge, Unreacha
 from notary.keyring import Keyring
 from notary.ledger import Growing, Ledger, TreeHead
 from notary.model import Case, Declared, Deposit, Principal, uuid7
+from notary.originals import Arriving, Originals
+from notary.originals import object_key as object_key
 from notary.record import EVIDENCE, SALT_BYTES, Record, build_record
 from notary.register import Register
 from notary.sequencer import Sequencer, prove_own
 from notary.statement import EVIDENCE_TYPE, StatementSigner
 from notary.tlog import merkle
 from storage.errors import StoreFull, StoreUnavailable
-from storage.objects import Incoming, ObjectStore
 
 HEAD_BYTES = 8_192
 """How much of an original is kept in memory to tell its media type."""
@@ -72,11 +73,6 @@ class Receipt:
     proof: tuple[bytes, ...]
     fresh: bool
     """False when the same request had been registered before."""
-
-
-def object_key(deposit_id: str) -> str:
-    """Where an original is kept: 256 folders, chosen by the random end of the id."""
-    return f"originals/{deposit_id[-2:]}/{deposit_id}"
 
 
 def case_section(case: Case, exhibit: str | None) -> dict[str, object]:
@@ -232,7 +228,7 @@ class Intake:
         register: Register,
         ledger: Ledger,
         sequencer: Sequencer,
-        objects: ObjectStore,
+        originals: Originals,
         keyring: Keyring,
         clock: Clock,
         randomness: Callable[[int], bytes],
@@ -247,7 +243,7 @@ class Intake:
         self.keyring = keyring
         self._ledger = ledger
         self._sequencer = sequencer
-        self._objects = objects
+        self._originals = originals
 
     # --- the acts --------------------------------------------------------------------------
 
@@ -289,8 +285,8 @@ class Intake:
         """Opens the counter: use the result as a context manager."""
         id_ = uuid7(self.clock.now(), self.randomness(10))
         with _storage():
-            incoming = self._objects.begin(object_key(id_))
-        return Reception(self, self._objects, admission, id_, incoming)
+            incoming = self._originals.begin(id_)
+        return Reception(self, self._originals, admission, id_, incoming)
 
     def register_digests(self, by: Principal, declared: Declared) -> Receipt:
         """A digest-only deposit: the original stays with the depositor."""
@@ -325,6 +321,7 @@ class Intake:
         size: int,
         detected: str | None,
         stored: bool,
+        data_key: bytes | None = None,
     ) -> Receipt:
         """Record, statement, ledger, and our own proof of it."""
         by, case = admission.by, admission.case
@@ -359,6 +356,7 @@ class Intake:
             disclosures=record.disclosures,
             received_at=received_at,
             registered_at=received_at,
+            data_key=data_key,
         )
 
         def work(statements: StatementSigner) -> _Registration:
@@ -478,12 +476,12 @@ class Reception:
     def __init__(
         self,
         intake: Intake,
-        objects: ObjectStore,
+        originals: Originals,
         admission: Admission,
         id_: str,
-        incoming: Incoming,
+        incoming: Arriving,
     ) -> None:
-        self._intake, self._objects = intake, objects
+        self._intake, self._originals = intake, originals
         self._admission, self._id, self._incoming = admission, id_, incoming
         self._digester = Digester(admission.algorithms)
         self._head = b""
@@ -534,14 +532,15 @@ class Reception:
                 size=size,
                 detected=kind,
                 stored=True,
+                data_key=self._incoming.data_key,
             )
         except Rejected:
             # Certainly not recorded, so the object may go. After any other error it may be
             # recorded: it stays, and the sweep decides by the register.
-            self._objects.discard(object_key(self._id))
+            self._originals.discard(self._id)
             raise
         if not receipt.fresh:
-            self._objects.discard(object_key(self._id))
+            self._originals.discard(self._id)
         return receipt
 
     def __enter__(self) -> Self:

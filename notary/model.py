@@ -124,6 +124,10 @@ class Deposit:
     disclosures: tuple[str, ...]
     received_at: datetime
     registered_at: datetime
+    data_key: bytes | None = None
+    """What the stored original is encrypted with, wrapped. None where it is not encrypted."""
+    disposed_at: datetime | None = None
+    """Since then the original and what proves the record's sections are gone from here."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

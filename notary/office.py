@@ -48,6 +48,7 @@ from notary.keys import HouseKeys, load_key, raw_public, write_key
 from notary.keystore import KeyStore
 from notary.ledger import Ledger, create_log
 from notary.model import Role, check_label, uuid7
+from notary.originals import Originals
 from notary.people import People
 from notary.register import Register
 from notary.registering import Registering
@@ -64,6 +65,7 @@ from notary.trust import Trust
 from notary.tsa import EmbeddedTransport, HttpAuthority, TimestampAuthority
 from notary.witness import Witnesses
 from notary.witnessing import Witnessing
+from notary.wrapping import Wrapping, make_wrapping_key
 from storage.database import Database
 from storage.durable import write_file
 from storage.errors import StorageError
@@ -115,6 +117,8 @@ def found(
             code="journal_exists",
         )
     keys = open_keys(settings).found()
+    if settings.encryption:
+        make_wrapping_key(settings.home / "keys", clock.now(), randomness)
     root, certificate, tsa_key = create_chain(name[:40], clock.now())
     write_key(settings.home / "keys", TSA_KEY, tsa_key)
     chain = b"".join(
@@ -176,6 +180,10 @@ class Office:
         self.keyring = Keyring(self.database, open_keys(settings), self.house.genesis)
         self.ledger = Ledger(self.database)
         self.objects = open_objects(settings)
+        self.wrapping = Wrapping(
+            settings.home / "keys", on=bool(settings.encryption), randomness=self.randomness
+        )
+        self.originals = Originals(objects=self.objects, wrapping=self.wrapping)
         self.journal = Journal(
             database=self.database,
             objects=open_objects(settings, locked=False),
@@ -222,7 +230,7 @@ class Office:
             register=self.register,
             ledger=self.ledger,
             sequencer=self.sequencer,
-            objects=self.objects,
+            originals=self.originals,
             keyring=self.keyring,
             clock=self.clock,
             randomness=self.randomness,
@@ -258,7 +266,7 @@ class Office:
             ledger=self.ledger,
             stamps=self.stamps,
             chronicle=self.chronicle,
-            objects=self.objects,
+            originals=self.originals,
             rereads=Rereads(self.database),
             clock=self.clock,
             randomness=self.randomness,
@@ -272,6 +280,7 @@ class Office:
         self.auditing = Auditing(
             database=self.database,
             objects=self.objects,
+            wrapping=self.wrapping,
             ledger=self.ledger,
             keyring=self.keyring,
             chronicle=self.chronicle,
@@ -315,6 +324,7 @@ class Office:
     def examine(self) -> None:
         """On every start, before a door opens. Raises IntegrityError or Unreachable."""
         self.check_log()
+        self.wrapping.check()
         check_published(self.settings.home, self.ledger, self.log_keys_at)
         try:
             self.objects.check()

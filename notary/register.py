@@ -66,6 +66,8 @@ DEPOSIT = sa.Table(
     sa.Column("registered_at", sa.String(27), nullable=False),
     sa.Column("batch_id", sa.String(36)),
     sa.Column("batch_row", sa.Integer),
+    sa.Column("data_key", sa.LargeBinary),
+    sa.Column("disposed_at", sa.String(27)),
     sa.UniqueConstraint("account_id", "client_reference"),
 )
 # What a row of a batch costs is mostly what its indices cost. So they hold only rows that have the
@@ -316,6 +318,7 @@ def deposit_row(deposit: Deposit) -> dict[str, Any]:
         "disclosures": " ".join(deposit.disclosures),
         "received_at": rfc3339(deposit.received_at),
         "registered_at": rfc3339(deposit.registered_at),
+        "data_key": deposit.data_key,
     }
 
 
@@ -422,6 +425,8 @@ def _deposit(row: sa.Row[Any]) -> Deposit:
         disclosures=tuple(row.disclosures.split()),
         received_at=parse_rfc3339(row.received_at),
         registered_at=parse_rfc3339(row.registered_at),
+        data_key=row.data_key,
+        disposed_at=None if row.disposed_at is None else parse_rfc3339(row.disposed_at),
     )
 
 

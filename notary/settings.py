@@ -63,6 +63,12 @@ class Settings:
         "home/keys (searched in any case), or pkcs11:token=…?module-path=…&pin-source=…; "
         "default file:",
     )
+    encryption: str = _knob(
+        "",
+        str,
+        "wrapping key for the data keys of new originals: file: for home/keys, made by `notary "
+        "wrapping-key`; empty stores originals as they are",
+    )
     digests: tuple[str, ...] = _knob(
         ("sm3",), _list, "digests beside SHA-256: any of sm3, sha-512; empty for none"
     )
@@ -151,6 +157,8 @@ class Settings:
                 parse_key_place(text)
             except MalformedInput as exc:
                 problems.append(f"NOTARY_KEYS: {exc}")
+        if self.encryption not in ("", "file:"):
+            problems.append(f"NOTARY_ENCRYPTION={self.encryption!r}, not empty or file:")
         if self.tsa_urls and self.tsa_roots is None:
             problems.append("NOTARY_TSA_URLS needs NOTARY_TSA_ROOTS: whose tokens to believe")
         if self.tsa_roots is not None and not self.tsa_roots.is_file():

@@ -16,7 +16,6 @@ from notary.batch_rows import MAX_ROW_BYTES
 from notary.declaration import parse_label
 from notary.digest import SHA256, encode_digest_field, parse_digests
 from notary.errors import Conflict, MalformedInput, Rejected
-from notary.intake import object_key
 from notary.model import Case, Deposit, EventKind, Principal, check_label, uuid7
 from notary.provenance import MAX_BYTES as PROVENANCE_BYTES
 from notary.register import insert_case, insert_party
@@ -277,7 +276,9 @@ def content(deposit_id: str) -> Response:
     if not deposit.stored:
         raise Conflict("only digests were deposited", code="original_not_stored")
     first, end = _range(deposit.size)
-    chunks = office().objects.open(object_key(deposit.id), offset=first, length=end - first)
+    chunks = office().originals.open(
+        deposit.id, data_key=deposit.data_key, size=deposit.size, offset=first, length=end - first
+    )
     part = (first, end) != (0, deposit.size)
     _record(
         EventKind.DOWNLOADED, by, deposit,

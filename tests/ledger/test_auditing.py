@@ -280,7 +280,7 @@ class Failing:
         self._times = times
         self.up = True
 
-    def open(self, key: str) -> object:
+    def open(self, key: str, **_range: object) -> object:
         if not self.up or (key == self._key and self._times > 0):
             self._times -= 1
             raise StoreUnavailable(f"reading {key!r}: Input/output error")
