@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from types import TracebackType
@@ -38,7 +38,7 @@ from notary.register import Register
 from notary.sequencer import Sequencer, prove_own
 from notary.statement import EVIDENCE_TYPE, StatementSigner
 from notary.tlog import merkle
-from storage.errors import StoreFull, StoreUnavailable
+from storage.errors import StorageError, StoreFull, StoreUnavailable
 
 HEAD_BYTES = 8_192
 """How much of an original is kept in memory to tell its media type."""
@@ -537,11 +537,16 @@ class Reception:
         except Rejected:
             # Certainly not recorded, so the object may go. After any other error it may be
             # recorded: it stays, and the sweep decides by the register.
-            self._originals.discard(self._id)
+            self._take_back()
             raise
         if not receipt.fresh:
-            self._originals.discard(self._id)
+            self._take_back()
         return receipt
+
+    def _take_back(self) -> None:
+        # What storage does not let go now, the sweep finds: the answer is about the deposit.
+        with suppress(StorageError):
+            self._originals.discard(self._id)
 
     def __enter__(self) -> Self:
         return self

@@ -6,6 +6,7 @@ StorageError
 ├── InvalidValue        no row can hold it, as PostgreSQL's text no NUL: the caller's mistake
 ├── ObjectNotFound      nothing is kept under this key
 ├── ObjectExists        the key is taken; what is there stays as it is
+├── ObjectLocked        retention or a hold forbids it; nothing was changed, time or people must act
 ├── ObjectDiffers       what the store gives back is not what was put there
 ├── StoreFull           no room: an operator must make some; nothing of the object stays
 └── StoreUnavailable    the store does not do its work now; the message says who must act
@@ -35,6 +36,10 @@ class ObjectNotFound(StorageError):
 
 
 class ObjectExists(StorageError):
+    pass
+
+
+class ObjectLocked(StorageError):
     pass
 
 

@@ -1,7 +1,8 @@
 """Objects as read-only files below one folder. For one machine; the file system must have hard
 links and keep what it fsynced. The sequence of system calls stands in `durable.py`.
 
-Retention is the caller's business here: a file with mode 0400 keeps accidents away, not root.
+A file with mode 0400 keeps accidents away, and retention and holds bind the service
+(`local_lock.py`); root is bound by neither.
 """
 
 from __future__ import annotations
@@ -15,15 +16,24 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Final, Self
 
-from storage import durable
+from storage import durable, local_lock
 from storage.errors import (
     ObjectDiffers,
     ObjectExists,
+    ObjectLocked,
     ObjectNotFound,
     StoreFull,
     StoreUnavailable,
 )
-from storage.objects import READ_SIZE, StoredObject, Unfinished, parse_key, parse_prefix
+from storage.objects import (
+    READ_SIZE,
+    Protection,
+    StoredObject,
+    Unfinished,
+    parse_key,
+    parse_prefix,
+    whole_second,
+)
 
 _FILE_MODE: Final = 0o400
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -155,16 +165,57 @@ class LocalStore:
             raise _missing_or_explained(error, key) from error
         return _described(key, _regular(status, key))
 
-    def discard(self, key: str) -> None:
+    def discard(self, key: str, *, version: str | None = None) -> None:
         path = self._path(parse_key(key))
         try:
-            _regular(os.lstat(path), key)
-            durable.remove_file(path)
+            with local_lock.folder_locked(path):
+                _regular(os.lstat(path), key)
+                there = local_lock.read(path)
+                if there.forbids_removal(datetime.now(UTC)):
+                    raise ObjectLocked(_locked_words(key, there))
+                durable.remove_file(path)
+                local_lock.drop(path)
         except ObjectNotFound:
             return
         except OSError as error:
             if error.errno not in _ABSENT:
                 raise _explained(error, f"discarding {key!r}") from error
+
+    def retain(self, key: str, *, version: str | None, until: datetime) -> None:
+        until = whole_second(until)
+        if until <= datetime.now(UTC):
+            return
+        with self._protecting(key) as path:
+            there = local_lock.read(path)
+            if there.until is not None and there.until > until:
+                raise ObjectLocked(
+                    f"object {key!r} is retained until {there.until}, which is later than {until}"
+                )
+            if there.until != until:
+                local_lock.write(path, Protection(until=until, held=there.held))
+
+    def hold(self, key: str, *, version: str | None, on: bool) -> None:
+        with self._protecting(key) as path:
+            there = local_lock.read(path)
+            if there.held != on:
+                local_lock.write(path, Protection(until=there.until, held=on))
+
+    @contextlib.contextmanager
+    def _protecting(self, key: str) -> Iterator[str]:
+        path = self._path(parse_key(key))
+        try:
+            with local_lock.folder_locked(path):
+                _regular(os.lstat(path), key)
+                yield path
+        except OSError as error:
+            raise _missing_or_explained(error, key) from error
+
+    def protection(self, key: str, *, version: str | None) -> Protection:
+        self.stat(key)
+        try:
+            return local_lock.read(self._path(key))
+        except OSError as error:
+            raise _explained(error, f"reading what protects {key!r}") from error
 
     def walk(self, prefix: str = "") -> Iterator[StoredObject]:
         parse_prefix(prefix)
@@ -250,6 +301,12 @@ class LocalStore:
 
 def _ours(name: str) -> bool:
     return name.startswith(durable.INCOMING) or all(c in _KEY_CHARACTERS for c in name)
+
+
+def _locked_words(key: str, there: Protection) -> str:
+    if there.held:
+        return f"object {key!r} is held: whoever put the hold on it must take it off"
+    return f"object {key!r} is retained until {there.until}"
 
 
 _KEY_CHARACTERS: Final = frozenset("abcdefghijklmnopqrstuvwxyz0123456789._-")

@@ -18,7 +18,7 @@ from __future__ import annotations
 import re
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Final, Protocol, Self
 
@@ -51,6 +51,18 @@ class Unfinished:
 
     name: str
     touched_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Protection:
+    """What keeps an object from being removed: retention until `until` (None: there never was
+    any; it may be over), and a hold, which has no end of its own."""
+
+    until: datetime | None
+    held: bool
+
+    def forbids_removal(self, at: datetime) -> bool:
+        return self.held or (self.until is not None and self.until > at)
 
 
 class Incoming(Protocol):
@@ -109,12 +121,30 @@ class ObjectStore(Protocol):
     def stat(self, key: str, *, version: str | None = None) -> StoredObject:
         """Raises ObjectNotFound."""
 
-    def discard(self, key: str) -> None:
-        """Takes back an object that never became a deposit. A missing one is fine.
+    def discard(self, key: str, *, version: str | None = None) -> None:
+        """Removes an object: one that never became a deposit, or one that was disposed of. A
+        missing one is fine. `version` removes these very bytes, None what is newest.
 
-        Never to be called for an object that a record names: the house decides that, not the
-        store. Under a lock the bytes stay until the lock ends, but not under this key.
+        That no record needs it any more the house decides, not the store.
+        Raises ObjectLocked while it is retained or held.
         """
+
+    def retain(self, key: str, *, version: str | None, until: datetime) -> None:
+        """Nobody who has the service's credentials removes the object before `until`, which is
+        rounded up to a whole second. It is only ever extended: the same moment again is fine,
+        and one that has passed protects nothing and is passed over. When this returns it is
+        durable; if we crash within, it is there or not, and may be asked for again.
+
+        `version` names the bytes, None what is newest. Raises ObjectNotFound, and ObjectLocked if
+        what is there lasts longer: then that stays.
+        """
+
+    def hold(self, key: str, *, version: str | None, on: bool) -> None:
+        """Puts a hold on the object or takes it off: until then it can't be removed, retained or
+        not. Durable and repeatable as `retain`. Raises ObjectNotFound."""
+
+    def protection(self, key: str, *, version: str | None) -> Protection:
+        """What was set by `retain`, `hold`, or by the place itself. Raises ObjectNotFound."""
 
     def walk(self, prefix: str = "") -> Iterator[StoredObject]:
         """Every object whose key starts with `prefix`, in no promised order and in bounded
@@ -134,6 +164,11 @@ class ObjectStore(Protocol):
     def check(self) -> None:
         """Raises StoreUnavailable if a commit could not succeed or could not be kept as promised,
         with words on what is wrong and who must act. Leaves nothing behind."""
+
+
+def whole_second(moment: datetime) -> datetime:
+    """Rounded up, so that no retention ends early where a store keeps no fractions."""
+    return moment.astimezone(UTC).replace(microsecond=0) + timedelta(seconds=moment.microsecond > 0)
 
 
 def parse_key(key: str) -> str:

@@ -1,13 +1,14 @@
-"""Objects in an S3 bucket, under Object Lock where one is configured.
+"""Objects in an S3 bucket, which retains and holds them by Object Lock where it has one.
 
-Overwriting is refused three times: a HEAD before the write, `If-None-Match: *` on it, and under
-Object Lock the bytes first written stay reachable by their version anyhow. The HEAD is there
+Overwriting is refused three times: a HEAD before the write, `If-None-Match: *` on it, and where
+the bucket keeps versions the bytes first written stay reachable by theirs anyhow. The HEAD is there
 because Ceph (16) answers 200 to a conditional write on a versioned bucket and adds a version. On
 such a server two commits of one key at the very same moment can't be told apart; keys made from
 fresh random ids never meet so.
 
 If we crash before the PUT or CompleteMultipartUpload, nothing is under the key; the parts sent so
-far wait for `sweep_incoming`. After it the object is there, durable and locked, and an orphan.
+far wait for `sweep_incoming`. After it the object is there, durable, and an orphan. Only
+`retain` and `hold` lock a version: what never became a deposit can be removed at once.
 """
 
 from __future__ import annotations
@@ -15,23 +16,23 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from datetime import UTC, datetime
+from typing import Any
 
+from storage import s3_lock
 from storage.errors import ObjectNotFound, StoreUnavailable
-from storage.objects import READ_SIZE, StoredObject, Unfinished, parse_key, parse_prefix
+from storage.objects import (
+    READ_SIZE,
+    Protection,
+    StoredObject,
+    Unfinished,
+    parse_key,
+    parse_prefix,
+    whole_second,
+)
 from storage.s3_client import RangeBeyondEnd, connect, translated
 from storage.s3_incoming import S3Incoming, version_of
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lock:
-    """Object Lock put on every object: nobody (COMPLIANCE), or nobody without a special right
-    (GOVERNANCE), deletes its bytes before `days` days have gone by."""
-
-    mode: Literal["GOVERNANCE", "COMPLIANCE"]
-    days: int
+from storage.s3_lock import Lock
 
 
 class S3Store:
@@ -49,7 +50,7 @@ class S3Store:
         page_size: int = 1000,
     ) -> None:
         """`prefix` is a folder in the bucket, "" for the whole of it. `endpoint` names a server
-        other than Amazon's. `now` only dates the locks."""
+        other than Amazon's. `now` tells which locks are over."""
         self._bucket = bucket
         self._prefix = parse_key(prefix) + "/" if prefix else ""
         self._lock = lock
@@ -59,13 +60,7 @@ class S3Store:
 
     def begin(self, key: str) -> S3Incoming:
         place = self._place(parse_key(key))
-        return S3Incoming(client=self._client, place=place, key=key, lock=self._locking)
-
-    def _locking(self) -> dict[str, Any]:
-        if self._lock is None:
-            return {}
-        until = self._now() + timedelta(days=self._lock.days)
-        return {"ObjectLockMode": self._lock.mode, "ObjectLockRetainUntilDate": until}
+        return S3Incoming(client=self._client, place=place, key=key)
 
     def open(
         self, key: str, *, offset: int = 0, length: int | None = None, version: str | None = None
@@ -124,16 +119,33 @@ class S3Store:
                 " first start if there never was one"
             ) from error
 
-    def discard(self, key: str) -> None:
+    def discard(self, key: str, *, version: str | None = None) -> None:
         try:
-            kept = self.stat(key)
+            kept = self.stat(key, version=version)
         except ObjectNotFound:
             return
-        # Under a lock the version can't go yet: a delete marker takes the key away from it, and
-        # the bucket's own lifecycle rule the bytes, once the lock has ended.
-        asked = self._asking(key, kept.version if self._lock is None else None)
-        with translated(f"discarding {key!r}"):
-            self._client.delete_object(**asked)
+        # The version itself goes: a delete marker would hide the bytes and keep them for ever.
+        s3_lock.remove(self._client, self._asking(key, kept.version), at=self._now())
+
+    def retain(self, key: str, *, version: str | None, until: datetime) -> None:
+        until = whole_second(until)
+        if until <= self._now():
+            return  # S3 refuses a moment that has passed
+        with self._reading(key):
+            s3_lock.retain(
+                self._client,
+                self._asking(key, version),
+                mode="GOVERNANCE" if self._lock is None else self._lock.mode,
+                until=until,
+            )
+
+    def hold(self, key: str, *, version: str | None, on: bool) -> None:
+        with self._reading(key):
+            s3_lock.hold(self._client, self._asking(key, version), on=on)
+
+    def protection(self, key: str, *, version: str | None) -> Protection:
+        with self._reading(key):
+            return s3_lock.protection(self._client, self._asking(key, version))
 
     def walk(self, prefix: str = "") -> Iterator[StoredObject]:
         full = self._prefix + parse_prefix(prefix)
@@ -203,13 +215,7 @@ class S3Store:
             self._client.abort_multipart_upload(**place, UploadId=begun["UploadId"])
 
     def _check_lock(self) -> None:
-        try:
-            with translated(f"asking bucket {self._bucket!r} for its lock"):
-                answer = self._client.get_object_lock_configuration(Bucket=self._bucket)
-            enabled = answer.get("ObjectLockConfiguration", {}).get("ObjectLockEnabled")
-        except ObjectNotFound:
-            enabled = None
-        if enabled != "Enabled":
+        if not s3_lock.has_lock(self._client, self._bucket):
             raise StoreUnavailable(
                 f"bucket {self._bucket!r} has no Object Lock: its owner must make one that has"
             )

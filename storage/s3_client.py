@@ -38,10 +38,17 @@ _ABSENT: Final = frozenset(
         "NoSuchVersion",
         "NoSuchUpload",
         "NotFound",
-        "ObjectLockConfigurationNotFoundError",
     }
 )
 _TAKEN: Final = frozenset({"412", "PreconditionFailed", "ConditionalRequestConflict"})
+_UNLOCKED: Final = frozenset(
+    {
+        "NoSuchObjectLegalHold",  # SeaweedFS
+        "NoSuchObjectLockConfiguration",
+        "ObjectLockConfigurationNotFoundError",
+    }
+)
+_SENSELESS: Final = frozenset({"400", "InvalidRequest"})
 _BEYOND: Final = frozenset({"416", "InvalidRange"})
 _REFUSED: Final = frozenset(
     {
@@ -60,6 +67,18 @@ _FULL: Final = frozenset({"507", "InsufficientStorage", "QuotaExceeded", "XMinio
 
 class RangeBeyondEnd(StorageError):
     """The range asked for starts at the object's end or after it."""
+
+
+class NothingLocked(StorageError):
+    """The bucket has no Object Lock, or the version no retention or hold."""
+
+
+class Senseless(StoreUnavailable):
+    """The server sees no sense in the request, such as one about locks where there are none."""
+
+
+class Refused(StoreUnavailable):
+    """The server knows us, or not, and does not let us do this."""
 
 
 def connect(endpoint: str | None, region: str | None) -> Any:
@@ -93,7 +112,7 @@ def translated(doing: str) -> Iterator[None]:
     """Turns what boto3 raises into ours; `doing` says in the message what was tried.
 
     Raises ObjectNotFound, ObjectExists, ObjectDiffers, StoreFull, StoreUnavailable, or
-    RangeBeyondEnd, which the caller must not let out.
+    RangeBeyondEnd or NothingLocked, which the caller must not let out.
     """
     try:
         yield
@@ -122,12 +141,16 @@ def _meaning(error: ClientError, doing: str) -> StorageError:
         return ObjectExists(said)
     if code in _BEYOND:
         return RangeBeyondEnd(said)
+    if code in _UNLOCKED:
+        return NothingLocked(said)
+    if code in _SENSELESS:
+        return Senseless(said)
     if code in _FULL:
         return StoreFull(f"{said}: whoever runs the S3 server must make room")
     if code == "NoSuchBucket":
         return StoreUnavailable(f"{said}: its owner must bring it back")
     if code in _REFUSED:
-        return StoreUnavailable(
+        return Refused(
             f"{said}: the credentials are wrong, too old, or may not do this; whoever manages"
             " access to the bucket must mend it"
         )

@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -46,13 +46,11 @@ class S3Incoming:
         client: Any,
         place: Mapping[str, str],
         key: str,
-        lock: Callable[[], Mapping[str, Any]],
     ) -> None:
-        """`place` is bucket and full key; `lock` gives the lock's parameters when asked."""
+        """`place` is bucket and full key."""
         self._client = client
         self._place = place
         self._key = key
-        self._lock = lock
         self._mark = os.urandom(12).hex()
         self._buffer = bytearray()
         self._size = 0
@@ -95,7 +93,7 @@ class S3Incoming:
         self._refuse_if_taken()
         with translated(f"beginning {self._key!r}"):
             self._upload = self._client.create_multipart_upload(
-                **self._place, **self._lock(), Metadata={_MARK: self._mark}
+                **self._place, Metadata={_MARK: self._mark}
             )["UploadId"]
         self._senders = ThreadPoolExecutor(PARTS_IN_FLIGHT, thread_name_prefix="s3-part")
         return self._senders
@@ -145,7 +143,6 @@ class S3Incoming:
     def _put(self) -> dict[str, Any]:
         answer: dict[str, Any] = self._client.put_object(
             **self._place,
-            **self._lock(),
             Body=self._buffer,
             IfNoneMatch="*",
             Metadata={_MARK: self._mark},

@@ -7,7 +7,8 @@ import urllib.parse
 from storage.errors import InvalidKey, InvalidStoreURL
 from storage.local import LocalStore
 from storage.objects import ObjectStore, parse_key
-from storage.s3 import Lock, S3Store
+from storage.s3 import S3Store
+from storage.s3_lock import Lock
 
 
 def open_store(url: str, *, locked: bool = True) -> ObjectStore:

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from storage.objects import ObjectStore, StoredObject
-from storage.s3 import Lock, S3Store
+from storage.s3 import S3Store
+from storage.s3_lock import Lock
 from storage.stores import open_store
 from tests.harness.weed import WeedServer, shared_server
 
@@ -64,6 +65,17 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ObjectStor
                 s3_url(server, bucket=LOCKED_BUCKET, lock="compliance", days=str(DAYS))
             )
     yield opened
+
+
+@pytest.fixture(params=["local", "s3-locked"])
+def protecting(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
+    """The stores that can retain and hold."""
+    if request.param == "local":
+        opened = open_store(f"file://{tmp_path}/kept")
+        opened.prepare()
+        return opened
+    server: WeedServer = request.getfixturevalue("s3")
+    return open_store(s3_url(server, bucket=LOCKED_BUCKET, lock="governance", days=str(DAYS)))
 
 
 def put(store: ObjectStore, key: str, *chunks: bytes) -> StoredObject:

@@ -14,8 +14,14 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from storage.errors import InvalidStoreURL, ObjectExists, ObjectNotFound, StoreUnavailable
-from storage.objects import ObjectStore, StoredObject
+from storage.errors import (
+    InvalidStoreURL,
+    ObjectExists,
+    ObjectLocked,
+    ObjectNotFound,
+    StoreUnavailable,
+)
+from storage.objects import ObjectStore, Protection, StoredObject
 from storage.stores import open_store
 from tests.contract.stores import (
     DAYS,
@@ -49,35 +55,50 @@ def place_of(server: WeedServer, stored: StoredObject, store: ObjectStore) -> di
 
 
 @pytest.mark.parametrize("size", [5, PART + 1])
-def test_locked_bytes_can_not_be_removed_with_the_service_credentials(
+def test_retained_bytes_can_not_be_removed_with_the_service_credentials(
     s3: WeedServer, locked: ObjectStore, size: int
 ) -> None:
     key = f"{KEY}-{size}"
     stored = put(locked, key, bytes(size))
+    locked.retain(key, version=stored.version, until=datetime.now(UTC) + timedelta(days=DAYS))
     place, client = place_of(s3, stored, locked), s3.client()
     with pytest.raises(ClientError, match="AccessDenied"):
         client.delete_object(**place)
-    with pytest.raises(ClientError):
-        client.put_object_retention(
-            **place,
-            Retention={
-                "Mode": client.get_object_retention(**place)["Retention"]["Mode"],
-                "RetainUntilDate": datetime.now(UTC) + timedelta(seconds=30),
-            },
-        )
-    locked.discard(key)
+    retention = client.get_object_retention(**place)["Retention"]
+    assert f"/{retention['Mode'].lower()}/" in place["Key"]
+    for until in (timedelta(seconds=30), timedelta(days=DAYS - 1)):
+        shorter = {"Mode": retention["Mode"], "RetainUntilDate": datetime.now(UTC) + until}
+        with pytest.raises(ClientError):
+            client.put_object_retention(**place, Retention=shorter)
+    assert client.get_object_retention(**place)["Retention"] == retention
+    with pytest.raises(ObjectLocked, match="retained until"):
+        locked.discard(key)
+    # Without naming a version S3 only puts a mark over the bytes.
+    client.delete_object(Bucket=place["Bucket"], Key=place["Key"])
     with pytest.raises(ObjectNotFound):
         locked.stat(key)
     assert read(locked, key, version=stored.version) == bytes(size)
 
 
-def test_lock_lasts_as_many_days_as_the_setting_says(s3: WeedServer, locked: ObjectStore) -> None:
-    stored = put(locked, f"{KEY}-days", b"x")
-    place = place_of(s3, stored, locked)
-    retention = s3.client().get_object_retention(**place)["Retention"]
-    assert f"/{retention['Mode'].lower()}/" in place["Key"]
-    left = retention["RetainUntilDate"] - datetime.now(UTC)
-    assert timedelta(days=DAYS, minutes=-5) < left <= timedelta(days=DAYS)
+def test_what_nobody_retained_can_be_removed_from_a_locked_bucket(
+    s3: WeedServer, locked: ObjectStore
+) -> None:
+    key = f"{KEY}-orphan"
+    stored = put(locked, key, b"x")
+    assert locked.protection(key, version=stored.version) == Protection(until=None, held=False)
+    locked.discard(key)
+    with pytest.raises(ObjectNotFound):
+        locked.stat(key, version=stored.version)
+
+
+def test_bucket_without_lock_neither_retains_nor_holds(s3: WeedServer) -> None:
+    store = open_store(s3_url(s3, bucket=PLAIN_BUCKET))
+    stored = put(store, KEY, b"x")
+    with pytest.raises(StoreUnavailable, match="no Object Lock: its owner must"):
+        store.retain(KEY, version=None, until=datetime.now(UTC) + timedelta(days=1))
+    with pytest.raises(StoreUnavailable, match="no Object Lock: its owner must"):
+        store.hold(KEY, version=None, on=True)
+    assert store.protection(KEY, version=stored.version) == Protection(until=None, held=False)
 
 
 def test_newer_version_put_by_somebody_else_does_not_hide_the_first(
