@@ -22,6 +22,7 @@ from notary.fixity import (
     DEPOSITS,
     Expected,
     check_committed,
+    check_disposed,
     check_original,
     read_expected,
     rows_between,
@@ -159,6 +160,10 @@ def _found(row: sa.Row[Any], *faults: Contradiction, read: bool = False, size: i
 def _deposit(reading: Reading, row: sa.Row[Any], entry: bytes) -> Read:
     try:
         committed = check_committed(row, entry, reading.history)
+        if row.disposed_at is not None:
+            with reading.database.reading() as connection:
+                check_disposed(connection, row, reading.history)
+            return _found(row)
         expected = read_expected(committed.sections)
     except NotaryError as exc:
         return _found(row, Contradiction(kind=Kind.UNPROVED, detail=str(exc)))

@@ -19,6 +19,8 @@ from notary import statement as cose
 from notary.digest import SHA256
 from notary.errors import BadCertificate, DigestMismatch, Unverifiable
 from notary.keyhistory import KeyHistory, check_signer
+from notary.ledger import ENTRY
+from notary.model import EventKind
 from notary.originals import Originals
 from notary.record import Record, disclosed, parse_record
 
@@ -67,6 +69,29 @@ def check_committed(row: sa.Row[Any], entry: bytes, history: KeyHistory) -> Comm
         )
     record = parse_record(row.record)
     return Committed(id=str(record["id"]), sections=disclosed(record, disclosures))
+
+
+def check_disposed(connection: sa.Connection, row: sa.Row[Any], history: KeyHistory) -> None:
+    """A row that says that its deposit was disposed of (`id`, `disposed_at`) is borne out by an
+    entry of the ledger. Raises NotaryError, Unverifiable where there is none."""
+    said = (
+        sa.select(register.CUSTODY, ENTRY.c.statement)
+        .join(ENTRY, ENTRY.c.idx == register.CUSTODY.c.idx)
+        .where(
+            register.CUSTODY.c.deposit_id == row.id,
+            register.CUSTODY.c.kind == EventKind.DISPOSED.value,
+        )
+    )
+    event = connection.execute(said).first()
+    if event is None:
+        raise Unverifiable(
+            f"its row says that it was disposed of at {row.disposed_at}, the ledger has no entry "
+            "of that"
+        )
+    match check_committed(event, event.statement, history).sections:
+        case {"act": {"kind": "disposed"}, "about": {"deposit": str(about)}} if about == row.id:
+            return
+    raise Unverifiable(f"entry {event.idx} is not of its disposal")
 
 
 def read_expected(sections: Mapping[str, object]) -> Expected:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -12,12 +13,14 @@ import sqlalchemy as sa
 from notary import register
 from notary import statement as cose
 from notary.digest import SHA256
+from notary.disposals import Disposals, State
 from notary.errors import Corrupt, DigestMismatch, KeyMissing, NotaryError, Unverifiable
 from notary.findings import CHUNK, Depth, Findings, Progress
 from notary.fixity import (
     DEPOSITS,
     Expected,
     check_committed,
+    check_disposed,
     check_original,
     read_expected,
     rows_between,
@@ -28,7 +31,7 @@ from notary.house import HOUSE
 from notary.issued import CERTIFICATE
 from notary.keyhistory import KeyHistory, check_signer
 from notary.ledger import ENTRY, read_head
-from notary.originals import Originals
+from notary.originals import Originals, object_key
 from notary.stamps import STAMPED, TOKEN
 from notary.sweep import orphans
 from notary.tlog.note import parse_note
@@ -121,7 +124,11 @@ def check_records(
                 _document("key rotation", index, entry, rotations[index], history, findings)
             elif index in deposits:
                 findings.deposits += 1
-                _deposit(deposits[index], entry, originals, history, findings, depth)
+                row = deposits[index]
+                if row.disposed_at is None:
+                    _deposit(row, entry, originals, history, findings, depth)
+                else:
+                    _disposed(database, row, entry, history, findings)
             elif index in events:
                 findings.events += 1
                 sections = _committed(events[index], entry, history, findings)
@@ -183,6 +190,22 @@ def _deposit(
         _original(row, sections, originals, findings)
 
 
+def _disposed(
+    database: Database, row: sa.Row[Any], entry: bytes, history: KeyHistory, findings: Findings
+) -> None:
+    """The entry is still the record's, and another one says that the rest went."""
+    compare_deposit(row, _committed(row, entry, history, findings), findings)
+    findings.disposed += 1
+    name = f"deposit {row.id}"
+    try:
+        with database.reading() as connection:
+            check_disposed(connection, row, history)
+    except NotaryError as exc:
+        findings.fault(name, exc)
+    if row.disclosures or row.data_key is not None or row.sha256:
+        findings.fault(name, "was disposed of, and its row still has what should be gone")
+
+
 def _committed(
     row: sa.Row[Any], entry: bytes, history: KeyHistory, findings: Findings
 ) -> Mapping[str, object]:
@@ -239,6 +262,16 @@ def check_certificates(database: Database, trust: Trust, findings: Findings) -> 
 def check_strays(
     database: Database, objects: ObjectStore, before: datetime, findings: Findings
 ) -> None:
-    """Every object last touched before that must be some deposit's."""
+    """Every object last touched before that must be some deposit's, and of none whose disposal
+    came to its end."""
     for key in orphans(register.Register(database), objects, before):
         findings.fault(f"object {key}", "is no deposit's original")
+    disposals, after = Disposals(database), ""
+    while found := disposals.list(after=after, limit=CHUNK):
+        for each in found:
+            after = each.id
+            if each.state is State.DISPOSED and each.stored:
+                key = object_key(each.deposit_id)
+                with suppress(ObjectNotFound):
+                    objects.stat(key)
+                    findings.fault(f"object {key}", f"was disposed of ({each.id}) and is there")

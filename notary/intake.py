@@ -40,6 +40,8 @@ from notary.statement import EVIDENCE_TYPE, StatementSigner
 from notary.tlog import merkle
 from storage.errors import StorageError, StoreFull, StoreUnavailable
 
+OF_WHAT_IS_HERE = frozenset((access.Act.READ_CONTENT, access.Act.ISSUE_CERTIFICATE))
+"""What cannot be done with a deposit that was disposed of."""
 HEAD_BYTES = 8_192
 """How much of an original is kept in memory to tell its media type."""
 
@@ -164,12 +166,14 @@ class _Registration:
             )
 
     def _same(self, connection: sa.Connection, found: tuple[bytes, str]) -> Deposit:
+        earlier = register.find_deposit(connection, register.DEPOSIT.c.id == found[1])
+        if earlier is not None:
+            register.check_not_disposed(earlier)
         if found[0] != self._print:
             raise Conflict(
                 f"Idempotency-Key {self._key!r} was used for another request",
                 code="idempotency_key_reused",
             )
-        earlier = register.find_deposit(connection, register.DEPOSIT.c.id == found[1])
         if earlier is None:
             raise Conflict(
                 f"Idempotency-Key {self._key!r} was used for a batch",
@@ -376,7 +380,7 @@ class Intake:
         self, by: Principal, deposit_id: str, act: access.Act = access.Act.READ_DEPOSIT
     ) -> Deposit:
         """A deposit that `by` may do `act` with. Raises NotFound for an unknown one and for one
-        that is not for `by` to know, with the same words."""
+        that is not for `by` to know, with the same words; Gone for what was disposed of."""
         access.check(by, act)
         deposit = self.register.deposit(deposit_id)
         access.check_deposit(
@@ -385,6 +389,8 @@ class Intake:
             depositor=deposit.account_id,
             in_own_case=self.register.is_party(deposit.case_id, by.account_id),
         )
+        if act in OF_WHAT_IS_HERE:
+            register.check_not_disposed(deposit)
         return deposit
 
     # --- steps -----------------------------------------------------------------------------

@@ -27,7 +27,7 @@ from certs.certificate import (
 from certs.pdf import render_pdf
 from certs.seal import sign_certificate
 from certs.wording import LANGS, Lang
-from notary import __version__
+from notary import __version__, register
 from notary.chronicle import Chronicle
 from notary.clock import Clock, parse_rfc3339, rfc3339
 from notary.digest import SHA256
@@ -133,6 +133,9 @@ class Issue:
         def keep(connection: sa.Connection, _at: datetime) -> None:
             if self._keyring.held().serial != held.serial:  # known under the lock
                 raise _IssuedMeanwhile("the keys were rotated meanwhile")
+            register.check_not_disposed(
+                register.find_deposit(connection, register.DEPOSIT.c.id == deposit.id)
+            )
             there = connection.execute(
                 sa.select(CERTIFICATE.c.version).where(
                     CERTIFICATE.c.deposit_id == deposit.id, CERTIFICATE.c.version == version

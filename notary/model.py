@@ -61,6 +61,12 @@ class EventKind(StrEnum):
     ISSUER_RETIRED = "issuer-retired"
     FIXITY_FAILED = "fixity-failed"
     AUDIT_FINISHED = "audit-finished"
+    RETENTION_SET = "retention-set"
+    HOLD_PLACED = "hold-placed"
+    HOLD_RELEASED = "hold-released"
+    DISPOSAL_REQUESTED = "disposal-requested"
+    DISPOSAL_WITHDRAWN = "disposal-withdrawn"
+    DISPOSED = "disposed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

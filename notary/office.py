@@ -28,6 +28,8 @@ from notary.authority import EmbeddedAuthority, create_chain
 from notary.batch import BatchIntake
 from notary.chronicle import Chronicle
 from notary.clock import Clock, SystemClock
+from notary.destruction import Destructions
+from notary.disposing import Disposing
 from notary.errors import Corrupt, MalformedInput, Unreachable
 from notary.halt import Halt
 from notary.house import (
@@ -43,6 +45,7 @@ from notary.issue import SOFTWARE, Issue
 from notary.issuers import Issuers
 from notary.journal import PREFIX as JOURNAL_PLACE
 from notary.journal import Journal, insert_journal
+from notary.keeping import Keeping
 from notary.keyring import Keyring, head_signer
 from notary.keys import HouseKeys, load_key, raw_public, write_key
 from notary.keystore import KeyStore
@@ -277,6 +280,33 @@ class Office:
             base_url=settings.base_url,
         )
 
+        self.keeping = Keeping(
+            database=self.database,
+            chronicle=self.chronicle,
+            objects=self.objects,
+            clock=self.clock,
+            randomness=self.randomness,
+            days=settings.retention_days,
+        )
+        self.disposing = Disposing(
+            database=self.database,
+            chronicle=self.chronicle,
+            journal=self.journal,
+            journal_objects=open_objects(settings, locked=False),
+            objects=self.objects,
+            keyring=self.keyring,
+            origin=self.house.origin,
+            clock=self.clock,
+            randomness=self.randomness,
+            days=settings.retention_days,
+        )
+        self.destructions = Destructions(
+            database=self.database,
+            ledger=self.ledger,
+            keyring=self.keyring,
+            clock=self.clock,
+            issuer=Issuer(name=self.house.name, origin=self.house.origin, software=SOFTWARE),
+        )
         self.auditing = Auditing(
             database=self.database,
             objects=self.objects,

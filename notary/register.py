@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from notary.clock import parse_rfc3339, rfc3339
-from notary.errors import Conflict, MalformedInput, NotFound
+from notary.errors import Conflict, Gone, MalformedInput, NotFound
 from notary.model import Case, CustodyEvent, Deposit, EventKind
 from storage.database import METADATA, Database, Prepared
 
@@ -295,6 +295,15 @@ def find_settled(connection: sa.Connection, account_id: str, key: str) -> tuple[
 def find_deposit(connection: sa.Connection, *where: sa.ColumnElement[bool]) -> Deposit | None:
     row = connection.execute(sa.select(DEPOSIT).where(*where)).first()
     return None if row is None else _deposit(row)
+
+
+def check_not_disposed(deposit: Deposit | None) -> None:
+    """Raises Gone (`deposit_disposed`)."""
+    if deposit is not None and deposit.disposed_at is not None:
+        raise Gone(
+            f"deposit {deposit.id} was disposed of at {rfc3339(deposit.disposed_at)}; its entry "
+            f"{deposit.index} stays in the ledger"
+        )
 
 
 def deposit_row(deposit: Deposit) -> dict[str, Any]:

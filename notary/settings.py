@@ -113,6 +113,9 @@ class Settings:
     orphan_hours: int = _knob(
         24, _number, "hours after which an upload that never became a deposit is swept"
     )
+    retention_days: int = _knob(
+        0, _number, "days after registration before which no deposit is disposed of; 0 for no rule"
+    )
     audit_days: int = _knob(
         30, _number, "days between audits that read every original again; 0 for none by itself"
     )
@@ -172,6 +175,8 @@ class Settings:
         for name, value in (("DAYS", self.audit_days), ("RATE", self.audit_rate)):
             if value < 0:
                 problems.append(f"NOTARY_AUDIT_{name}={value}, less than nothing")
+        if not 0 <= self.retention_days <= 36_500:
+            problems.append(f"NOTARY_RETENTION_DAYS={self.retention_days}, not 0 to 36500")
         if not 0 <= self.port <= 65535:
             problems.append(f"NOTARY_PORT={self.port}")
         return problems

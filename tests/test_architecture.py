@@ -27,21 +27,22 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "jobs traffic rebuild",
         "office",
         "batch issue fsck rotate stamping witnessing people monitor mirror admitting registering "
-        "replay auditing collect",
+        "replay auditing collect keeping disposing destruction",
         "fsck_tree fsck_records fsck_keys fsck_journal batch_rows row_signing audit_part",
         "fsck_statements fixity",
         "intake sweep fsck_columns",
         "originals",
-        "chronicle journal_read",
+        "journal_forget",
+        "chronicle journal_read forgetting",
         "sequencer journal",
         "succession",
         "house witness_house follow keyring journal_rows rereads",
         "ledger register stamps accounts settings tsa witness cosigner halt source signing "
-        "issued issuers journal_tables audits",
+        "issued issuers journal_tables audits holds disposals",
         "keystore",
         "authority outside pack keys hsm wrapping",
         "report",
-        "verify custody access declaration admission",
+        "verify custody access declaration admission standing",
         "judged",
         "tsp trust provenance verdict",
         "cms",
@@ -60,7 +61,7 @@ PURE = frozenset(
     (  # noqa: SIM905  # names read better than a column of quotes
         "tlog signed_head der certpath cms tsp trust digest record statement receipt provenance "
         "rotation keyhistory declaration verify verdict judged custody access model errors "
-        "admission issuer_key signed_statement cbor journal_segment keyplace envelope"
+        "admission issuer_key signed_statement cbor journal_segment keyplace envelope standing"
     ).split()
 )
 IMPURE_MODULES = frozenset(
@@ -91,7 +92,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
         "notary/statement.py", "notary/receipt.py", "notary/issuer_key.py",
         "notary/signed_statement.py", "notary/web/scrapi.py", "notary/journal_segment.py",
     ),
-    "typst": ("certs/pdf.py",),
+    "typst": ("certs/pdf.py", "certs/destruction_pdf.py"),
     "segno": ("certs/",),
     "pypdf": ("certs/container.py",),
     "sqlalchemy": (
@@ -103,7 +104,9 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
         "notary/issuers.py", "notary/admitting.py", "notary/registering.py",
         "notary/fsck_statements.py", "notary/journal.py", "notary/journal_rows.py",
         "notary/journal_tables.py", "notary/replay.py", "notary/audits.py", "notary/rereads.py",
-        "notary/fixity.py", "notary/audit_part.py", "notary/auditing.py",
+        "notary/fixity.py", "notary/audit_part.py", "notary/auditing.py", "notary/holds.py",
+        "notary/disposals.py", "notary/forgetting.py", "notary/keeping.py", "notary/disposing.py",
+        "notary/destruction.py",
     ),
     "prometheus_client": ("notary/web/status.py", "notary/traffic.py"),
 }  # fmt: skip

@@ -225,7 +225,8 @@ def check_all(*, depth: str, state: Path | None) -> None:
     for fault in found_.faults:
         click.echo(f"✗ {fault.name}: {fault.detail}")
     click.echo(
-        f"{found_.entries} entries, {found_.deposits} deposits, {found_.events} events, "
+        f"{found_.entries} entries, {found_.deposits} deposits ({found_.disposed} disposed of), "
+        f"{found_.events} events, "
         f"{found_.statements} outside statements, {found_.policies} policies, "
         f"{found_.tokens} tokens, {found_.originals} originals read again; "
         f"{found_.segments} journal segments, {found_.journal_lag} entries not in them yet; "

@@ -174,7 +174,7 @@ def show_deposit(deposit_id: str) -> Response:
 @describe(
     "The certificate, machine part",
     answers={200: answer("the certificate", {"type": "object"}, media=CERTIFICATE_TYPE)},
-    problems=(404,),
+    problems=(404, 410),
     path=ID,
 )
 def certificate_json(deposit_id: str) -> Response:
@@ -188,7 +188,7 @@ def certificate_json(deposit_id: str) -> Response:
 @describe(
     "The certificate for people, the machine part attached",
     answers={200: answer("the certificate", BYTES, media="application/pdf")},
-    problems=(404,),
+    problems=(404, 410),
     parameters=[LANG],
     path=ID,
 )
@@ -208,7 +208,7 @@ def certificate_pdf(deposit_id: str) -> Response:
 @describe(
     "Certificate, original and proofs in one file",
     answers={200: answer("the bundle", BYTES, media="application/zip")},
-    problems=(404,),
+    problems=(404, 410),
     path=ID,
 )
 def bundle(deposit_id: str) -> Response:
@@ -225,7 +225,7 @@ def bundle(deposit_id: str) -> Response:
 @describe(
     "The RFC 3161 response over the original itself",
     answers={200: answer("the token", BYTES, media="application/timestamp-reply")},
-    problems=(404,),
+    problems=(404, 410),
     path=ID,
 )
 def timestamp(deposit_id: str) -> Response:
@@ -238,7 +238,7 @@ def timestamp(deposit_id: str) -> Response:
 @describe(
     "The C2SP tlog-proof of the certificate's entry",
     answers={200: answer("the proof", TEXT, media="text/plain")},
-    problems=(404,),
+    problems=(404, 410),
     path=ID,
 )
 def proof(deposit_id: str) -> Response:
@@ -266,7 +266,7 @@ def proof(deposit_id: str) -> Response:
             headers=("Repr-Digest", "ETag", "Content-Range"),
         ),
     },
-    problems=(404, 409, 416),
+    problems=(404, 410, 409, 416),
     parameters=[header("Range", "one byte range (RFC 9110)")],
     path=ID,
 )
