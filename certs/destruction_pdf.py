@@ -104,7 +104,7 @@ def _sheet(certificate: Destruction, wording: Wording, coverage: Coverage) -> di
         "file_name": FILE_NAME,
         "media_type": MEDIA_TYPE,
         "attached": t("attached"),
-        "page": t("page"),
+        "page": wording.texts["destruction.page"],
     }
 
 

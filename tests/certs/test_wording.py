@@ -16,8 +16,11 @@ EN, ZH = load_wording("en"), load_wording("zh")
 
 VERDICTS = {
     "confirmed": {
-        "match", "match_not_yet_anchored", "match_disposed", "match_digest_only_record",
-    },  # fmt: skip
+        "match",
+        "match_not_yet_anchored",
+        "match_disposed",
+        "match_digest_only_record",
+    },
     "not_this_file": {"digest_mismatch", "size_mismatch", "empty_file", "certificate_file_given"},
     "not_genuine": {
         "signature_invalid",
