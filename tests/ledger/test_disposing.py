@@ -103,7 +103,7 @@ def test_the_bytes_are_in_no_file_of_the_house_any_more(house: Office, both: Cle
         if path.is_file():
             data = path.read_bytes()
             assert SECRET not in data, path
-            assert bytes.fromhex(which.sha256) not in data, path
+            assert bytes.fromhex(which.sha256[:12]) not in data, path
             assert which.sha256.encode() not in data, path
             assert which.disclosures[0].encode() not in data, path
 
