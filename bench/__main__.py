@@ -17,10 +17,36 @@ from pathlib import Path
 
 import cryptography
 
-from bench import batch, fixity, fsck, growth, ledger, pdf, proof, single, tiles, upload, verify
+from bench import (
+    batch,
+    fixity,
+    fsck,
+    growth,
+    ledger,
+    pdf,
+    proof,
+    s3_upload,
+    single,
+    tiles,
+    upload,
+    verify,
+)
 from bench.house import say
 
-MEASURES = (ledger, growth, proof, fsck, fixity, verify, pdf, batch, upload, single, tiles)
+MEASURES = (
+    ledger,
+    growth,
+    proof,
+    fsck,
+    fixity,
+    verify,
+    pdf,
+    batch,
+    upload,
+    s3_upload,
+    single,
+    tiles,
+)
 NOT_YET = ("second_node_ratio",)
 """What the service doesn't do yet, so that there is nothing to measure."""
 

@@ -33,12 +33,12 @@ def measure(*, quick: bool) -> dict[str, object]:
     figures: dict[str, object] = {}
     with folder() as where:
         file = where / "original"
-        _generate(file, size)
+        generate(file, size)
         for suffix, digests in SETTINGS.items():
             say(f"upload of {size >> 20} MiB, digests sha-256 {digests or 'alone'}")
             bare = max(_bare(file, where / "copy", digests) for _ in range(runs))
             with service(digests=digests) as (running, key):
-                _upload(running.port, key, file, CHUNK)
+                upload(running.port, key, file, CHUNK)
                 ours = max(_upload_once(running, key, file, size) for _ in range(runs))
             figures |= {
                 f"upload_ratio{suffix}": round(ours / bare, 3),
@@ -47,7 +47,7 @@ def measure(*, quick: bool) -> dict[str, object]:
                 f"upload_mb_per_s{suffix}_yardstick": round(bare / 1e6),
             }
         if not quick:
-            _generate(file, 8 * GIB)
+            generate(file, 8 * GIB)
         growth = _growth(file)
     return {
         **figures,
@@ -57,7 +57,7 @@ def measure(*, quick: bool) -> dict[str, object]:
     }
 
 
-def _generate(file: Path, size: int) -> None:
+def generate(file: Path, size: int) -> None:
     block = os.urandom(64 * CHUNK)
     with file.open("wb") as target:
         for _ in range(size // len(block)):
@@ -81,7 +81,7 @@ def _bare(file: Path, copy: Path, digests: str) -> float:
     return file.stat().st_size / elapsed
 
 
-def _upload(port: int, key: str, file: Path, size: int) -> float:
+def upload(port: int, key: str, file: Path, size: int) -> float:
     """Bytes a second, from the first byte sent to the answer."""
     head = post(
         "/v1/deposits",
@@ -105,7 +105,7 @@ def _upload(port: int, key: str, file: Path, size: int) -> float:
 
 
 def _upload_once(running: Service, key: str, file: Path, size: int) -> float:
-    per_s = _upload(running.port, key, file, size)
+    per_s = upload(running.port, key, file, size)
     for original in (running.home / "objects" / "originals").rglob("*"):
         if original.is_file():
             original.unlink()
@@ -116,14 +116,14 @@ def _growth(file: Path) -> float:
     """MiB by which all processes of the service together grew, at the worst moment."""
     with service() as (running, key):
         for _ in range(8):  # both processes have imported, and served, everything by then
-            _upload(running.port, key, file, 8 * CHUNK)
+            upload(running.port, key, file, 8 * CHUNK)
         before = resident_mib(running)
-        with _Watched(lambda: resident_mib(running)) as watched:
-            _upload(running.port, key, file, file.stat().st_size)
+        with Watched(lambda: resident_mib(running)) as watched:
+            upload(running.port, key, file, file.stat().st_size)
         return max(0.0, watched.highest - before)
 
 
-class _Watched:
+class Watched:
     """The highest value that a probe gave while the block ran."""
 
     def __init__(self, probe: Callable[[], float]) -> None:
@@ -136,7 +136,7 @@ class _Watched:
         while not self._over.wait(0.05):
             self.highest = max(self.highest, self._probe())
 
-    def __enter__(self) -> _Watched:
+    def __enter__(self) -> Watched:
         self._thread.start()
         return self
 

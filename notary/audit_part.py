@@ -176,19 +176,22 @@ def _deposit(reading: Reading, row: sa.Row[Any], entry: bytes) -> Read:
         faults.append(Contradiction(kind=Kind.ROW, detail=f"{said}; `notary fsck` names them"))
     if not expected.stored:
         return _found(row, *faults)
-    fault, size = _original(reading, committed.id, expected, row.data_key)
+    fault, size = _original(reading, committed.id, expected, row)
     return _found(row, *faults, *fault, read=True, size=size)
 
 
 def _original(
-    reading: Reading, deposit_id: str, expected: Expected, data_key: bytes | None
+    reading: Reading, deposit_id: str, expected: Expected, row: sa.Row[Any]
 ) -> tuple[tuple[Contradiction, ...], int]:
     """What is wrong with it, if anything, and how many bytes were read."""
     counted = _Counted(reading.take)
     for tried in range(1, TRIES + 1):
         counted.size = 0
         try:
-            check_original(reading.originals, deposit_id, expected, data_key=data_key, take=counted)
+            check_original(
+                reading.originals, deposit_id, expected,
+                data_key=row.data_key, version=row.object_version, take=counted,
+            )  # fmt: skip
         except (DigestMismatch, ObjectDiffers, Corrupt) as exc:
             return (Contradiction(kind=Kind.DIFFERS, detail=str(exc)),), counted.size
         except (ObjectNotFound, InvalidKey) as exc:

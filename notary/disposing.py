@@ -42,6 +42,7 @@ from notary.keyring import Keyring
 from notary.model import Deposit, EventKind, Principal, Role, check_label, uuid7
 from notary.originals import object_key
 from notary.register import DEPOSIT, check_not_disposed, find_deposit
+from notary.retention import DUE
 from storage.database import Database
 from storage.errors import ObjectLocked, ObjectNotFound
 from storage.objects import ObjectStore
@@ -198,12 +199,17 @@ class Disposing:
     def _discard(self, disposal: Disposal) -> bool:
         key = object_key(disposal.deposit_id)
         if disposal.stored:
+            with self._database.reading() as connection:
+                deposit = find_deposit(connection, DEPOSIT.c.id == disposal.deposit_id)
+                if connection.execute(sa.select(DUE.c.key).where(DUE.c.key == key)).first():
+                    return False  # first it gets the retention that it was promised
+            version = None if deposit is None else deposit.object_version
             try:
-                protection = self._objects.protection(key, version=None)
+                protection = self._objects.protection(key, version=version)
                 if protection.held:
                     # None of ours stands, or it would not have been approved.
-                    self._objects.hold(key, version=None, on=False)
-                self._objects.discard(key)
+                    self._objects.hold(key, version=version, on=False)
+                self._objects.discard(key, version=version)
             except ObjectNotFound:
                 pass  # by another worker, or by this one before a crash
             except ObjectLocked:

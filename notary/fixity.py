@@ -108,15 +108,17 @@ def check_original(
     expected: Expected,
     *,
     data_key: bytes | None,
+    version: str | None,
     take: Callable[[int], None] = lambda _bytes: None,
 ) -> int:
-    """Reads all of it, telling `take` the bytes of each chunk; gives how many there are.
+    """Reads all of it, of that version where storage has some, telling `take` the bytes of each
+    chunk; gives how many there are.
 
     Raises DigestMismatch with both sides; Corrupt for an encrypted one that is not what was
     encrypted; KeyMissing; what the store raises, and what `take` raises.
     """
     state, size = hashlib.sha256(), 0
-    opened = originals.open(deposit_id, data_key=data_key, size=expected.size)
+    opened = originals.open(deposit_id, data_key=data_key, size=expected.size, version=version)
     with closing(opened) as chunks:
         for chunk in chunks:
             state.update(chunk)

@@ -228,7 +228,9 @@ def _original(
         return
     name = f"original {row.id}"
     try:
-        check_original(originals, row.id, expected, data_key=row.data_key)
+        check_original(
+            originals, row.id, expected, data_key=row.data_key, version=row.object_version
+        )
         findings.originals += 1
     except DigestMismatch as exc:
         findings.originals += 1
@@ -264,11 +266,11 @@ def check_strays(
 ) -> None:
     """Every object last touched before that must be some deposit's, and of none whose disposal
     came to its end."""
-    for key in orphans(register.Register(database), objects, before):
-        findings.fault(f"object {key}", "is no deposit's original")
+    for found in orphans(register.Register(database), objects, before):
+        findings.fault(f"object {found.key}", "is no deposit's original")
     disposals, after = Disposals(database), ""
-    while found := disposals.list(after=after, limit=CHUNK):
-        for each in found:
+    while listed := disposals.list(after=after, limit=CHUNK):
+        for each in listed:
             after = each.id
             if each.state is State.DISPOSED and each.stored:
                 key = object_key(each.deposit_id)

@@ -3,7 +3,8 @@
  1. `admit` at the door: may this account deposit, here, so much? Before any body is read.
  2. `Reception.write` for every chunk: all digests in one pass, bytes on their way to storage.
  3. `Reception.register`: declared digests compared, the original made durable, the record built
-    and signed, one transaction with the ledger; then our own proof checked. Only then an answer.
+    and signed, one transaction with the ledger; then the original retained, where a setting says
+    so, and our own proof checked. Only then an answer.
 
 Afterwards, if we crash: in 1 and 2, an unfinished upload that the sweep removes; in 3 before the
 commit, an object without a row, which the sweep removes too; after it, the deposit stands and
@@ -35,10 +36,12 @@ from notary.originals import Arriving, Originals
 from notary.originals import object_key as object_key
 from notary.record import EVIDENCE, SALT_BYTES, Record, build_record
 from notary.register import Register
+from notary.retention import INSERT_DUE, Due, Retention, due_row
 from notary.sequencer import Sequencer, prove_own
 from notary.statement import EVIDENCE_TYPE, StatementSigner
 from notary.tlog import merkle
 from storage.errors import StorageError, StoreFull, StoreUnavailable
+from storage.objects import StoredObject
 
 OF_WHAT_IS_HERE = frozenset((access.Act.READ_CONTENT, access.Act.ISSUE_CERTIFICATE))
 """What cannot be done with a deposit that was disposed of."""
@@ -121,8 +124,17 @@ class _Registration:
     alone = False
 
     def __init__(
-        self, deposit: Deposit, statement: bytes, *, key: str | None, print_: bytes, limit: int
+        self,
+        deposit: Deposit,
+        statement: bytes,
+        *,
+        key: str | None,
+        print_: bytes,
+        limit: int,
+        retention: Retention,
     ) -> None:
+        self._retention = retention
+        self.due: Due | None = None
         self.deposit, self.statement = deposit, statement
         self._key, self._print, self._limit = key, print_, limit
         self.asks = (
@@ -207,6 +219,9 @@ class _Registration:
                 register.ADD_STORED_BYTES,
                 {"account_id": deposit.account_id, "stored_bytes": deposit.size},
             )
+            self.due = self._retention.due(object_key(deposit.id), deposit.object_version, at)
+        if self.due is not None:
+            growing.insert(INSERT_DUE, due_row(self.due, at))
         if deposit.document_timestamp:
             stamps.insert_document_due(
                 connection, deposit_id=deposit.id, sha256=deposit.sha256, at=at
@@ -238,7 +253,9 @@ class Intake:
         randomness: Callable[[int], bytes],
         algorithms: Iterable[str],
         limits: Limits,
+        retention: Retention,
     ) -> None:
+        self._retention = retention
         self.register = register
         self.limits = limits
         self.clock = clock
@@ -311,7 +328,7 @@ class Intake:
             digests=dict(declared.digests),
             size=declared.size,
             detected=None,
-            stored=False,
+            stored=None,
         )
 
     def enter(
@@ -324,12 +341,12 @@ class Intake:
         digests: dict[str, str],
         size: int,
         detected: str | None,
-        stored: bool,
+        stored: StoredObject | None,
         data_key: bytes | None = None,
     ) -> Receipt:
-        """Record, statement, ledger, and our own proof of it."""
+        """Record, statement, ledger, retention, and our own proof of it."""
         by, case = admission.by, admission.case
-        print_ = fingerprint(declared, sha256=digests[SHA256], size=size, stored=stored)
+        print_ = fingerprint(declared, sha256=digests[SHA256], size=size, stored=stored is not None)
         exhibit = declared.exhibit
         if case is not None and exhibit is None and not self._was_settled(by, declared, print_):
             exhibit = str(self.register.reserve_exhibits(case.id, 1))
@@ -338,7 +355,7 @@ class Intake:
             "size": size,
             "name": declared.name,
             "media_type": {"declared": declared.media_type, "detected": detected},
-            "stored": stored,
+            "stored": stored is not None,
         }
         record = self._record(id_, received_at, content, by, case, exhibit, declared)
         deposit = Deposit(
@@ -354,13 +371,14 @@ class Intake:
             size=size,
             sha256=digests[SHA256],
             digests=digests,
-            stored=stored,
+            stored=stored is not None,
             document_timestamp=declared.document_timestamp,
             record=record.text,
             disclosures=record.disclosures,
             received_at=received_at,
             registered_at=received_at,
             data_key=data_key,
+            object_version=None if stored is None else stored.version,
         )
 
         def work(statements: StatementSigner) -> _Registration:
@@ -372,6 +390,7 @@ class Intake:
                 key=declared.idempotency_key,
                 print_=print_,
                 limit=self.limits.account_bytes,
+                retention=self._retention,
             )
 
         return self._commit(work)
@@ -452,6 +471,8 @@ class Intake:
         committed = self._sequencer.submit_signed(work)
         deposit, statement = committed.outcome, made[-1].statement
         if committed.fresh:
+            if (due := made[-1].due) is not None:
+                self._retention.apply(due)
             return Receipt(
                 deposit=deposit,
                 statement=statement,
@@ -526,7 +547,7 @@ class Reception:
             )
         kind = filetype.guess_mime(self._head) if self._head else None
         with _storage():
-            self._incoming.commit()
+            stored = self._incoming.commit()
         received_at = self._intake.clock.now()
         try:
             receipt = self._intake.enter(
@@ -537,22 +558,22 @@ class Reception:
                 digests=kept,
                 size=size,
                 detected=kind,
-                stored=True,
+                stored=stored,
                 data_key=self._incoming.data_key,
             )
         except Rejected:
             # Certainly not recorded, so the object may go. After any other error it may be
             # recorded: it stays, and the sweep decides by the register.
-            self._take_back()
+            self._take_back(stored)
             raise
         if not receipt.fresh:
-            self._take_back()
+            self._take_back(stored)
         return receipt
 
-    def _take_back(self) -> None:
+    def _take_back(self, stored: StoredObject) -> None:
         # What storage does not let go now, the sweep finds: the answer is about the deposit.
         with suppress(StorageError):
-            self._originals.discard(self._id)
+            self._originals.objects.discard(stored.key, version=stored.version)
 
     def __enter__(self) -> Self:
         return self

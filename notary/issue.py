@@ -199,7 +199,10 @@ class Issue:
         original = None
         if deposit.stored:
             original = self._originals.open(
-                deposit.id, data_key=deposit.data_key, size=deposit.size
+                deposit.id,
+                data_key=deposit.data_key,
+                size=deposit.size,
+                version=deposit.object_version,
             )
         return write_bundle(
             issued.certificate,

@@ -51,6 +51,7 @@ class Jobs:
         self._register = self._task("register", self._run_register)
         self._keep = self._task("keep", self._run_keep)
         self._dispose = self._task("dispose", self._run_dispose)
+        self._retain = self._task("retain", self._run_retain)
         self._queued: dict[str, float] = {}
 
     def run(self) -> None:
@@ -115,6 +116,10 @@ class Jobs:
 
     def _run_dispose(self) -> None:
         self._office.disposing.run()
+
+    def _run_retain(self) -> None:
+        for key, said in self._office.retention.run().failed:
+            LOG.warning("retention", key=key, error=said)
 
     def _run_sweep(self) -> None:
         before = self._office.clock.now() - timedelta(hours=self._office.settings.orphan_hours)
@@ -182,6 +187,8 @@ class Jobs:
                     self._keep()
                 if self._office.disposing.is_due():
                     self._dispose()
+                if self._office.retention.is_due():
+                    self._retain()
                 for name in self._office.stamping.authorities:
                     if self._office.stamping.is_due(name):
                         self._stamp(name)

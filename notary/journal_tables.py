@@ -58,6 +58,7 @@ WAYS: Final[dict[str, Way]] = {
     "registration_policy": Way.CHANGED,
     "signed_statement": Way.LEDGER,
     "waiting_statement": Way.CHANGED,
+    "retention_due": Way.CHANGED,
     "audit_run": Way.CHANGED,
     "audit_range": Way.CHANGED,
     "audit_finding": Way.CHANGED,

@@ -146,12 +146,12 @@ class Keeping:
             told += self._lift(row)
         return told
 
-    def _each(self, table: sa.Table, row: Any, tell: Callable[[str], None]) -> int:
+    def _each(self, table: sa.Table, row: Any, tell: Callable[[str, str | None], None]) -> int:
         told = 0
         last = -1 if row.applied_to is None else row.applied_to
         for deposits in self._concerned(row, last):
             for deposit in deposits:
-                tell(object_key(deposit.id))
+                tell(object_key(deposit.id), deposit.object_version)
             told += len(deposits)
             last = deposits[-1].idx
             self._note(table, row.id, last)
@@ -168,7 +168,7 @@ class Keeping:
                     assert deposit is not None
                     standing = holds.read_standing(connection, deposit, 0)
                 if not standing.holds:
-                    self._held(object_key(each.id), on=False)
+                    self._held(object_key(each.id), deposit.object_version, on=False)
                 told += 1
         with self._database.writing() as connection:
             holds.note_lifted(connection, row.id)
@@ -187,7 +187,9 @@ class Keeping:
         )
         here = (about, DEPOSIT.c.stored, DEPOSIT.c.disposed_at.is_(None))
         while True:
-            query = sa.select(DEPOSIT.c.id, DEPOSIT.c.idx).where(*here, DEPOSIT.c.idx > after)
+            query = sa.select(DEPOSIT.c.id, DEPOSIT.c.idx, DEPOSIT.c.object_version).where(
+                *here, DEPOSIT.c.idx > after
+            )
             with self._database.reading() as connection:
                 found = list(connection.execute(query.order_by(DEPOSIT.c.idx).limit(CHUNK)))
             if not found:
@@ -195,14 +197,14 @@ class Keeping:
             yield found
             after = found[-1].idx
 
-    def _retain(self, key: str, until: datetime) -> None:
+    def _retain(self, key: str, version: str | None, until: datetime) -> None:
         # A longer one stays; an original that is missing is the audits' to name.
         with suppress(ObjectLocked, ObjectNotFound):
-            self._objects.retain(key, version=None, until=until)
+            self._objects.retain(key, version=version, until=until)
 
-    def _held(self, key: str, *, on: bool) -> None:
+    def _held(self, key: str, version: str | None, *, on: bool) -> None:
         with suppress(ObjectNotFound):
-            self._objects.hold(key, version=None, on=on)
+            self._objects.hold(key, version=version, on=on)
 
 
 def _named(matter: Matter) -> tuple[str | None, str | None]:

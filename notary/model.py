@@ -134,6 +134,8 @@ class Deposit:
     """What the stored original is encrypted with, wrapped. None where it is not encrypted."""
     disposed_at: datetime | None = None
     """Since then the original and what proves the record's sections are gone from here."""
+    object_version: str | None = None
+    """Storage's own name for the original's very bytes, where it has one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

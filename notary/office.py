@@ -56,6 +56,7 @@ from notary.people import People
 from notary.register import Register
 from notary.registering import Registering
 from notary.rereads import Rereads
+from notary.retention import Retention
 from notary.rotate import Rotating
 from notary.sequencer import Sequencer
 from notary.settings import Settings
@@ -113,6 +114,7 @@ def found(
         )
     objects = open_objects(settings)
     objects.prepare()
+    objects.examine()
     if next(iter(objects.walk(JOURNAL_PLACE)), None) is not None:
         raise MalformedInput(
             f"{settings.objects_url} holds the journal of a house that was here before: `notary "
@@ -229,6 +231,7 @@ class Office:
             refresh=timedelta(seconds=settings.checkpoint_refresh),
             witnesses=None if self.witnessing is None else self.witnesses,
         )
+        self.retention = Retention(database=self.database, objects=self.objects, clock=self.clock)
         self.intake = Intake(
             register=self.register,
             ledger=self.ledger,
@@ -241,6 +244,7 @@ class Office:
             limits=Limits(
                 file_bytes=settings.max_file_bytes, account_bytes=settings.max_account_bytes
             ),
+            retention=self.retention,
         )
         self.batches = BatchIntake(
             database=self.database,
@@ -357,7 +361,7 @@ class Office:
         self.wrapping.check()
         check_published(self.settings.home, self.ledger, self.log_keys_at)
         try:
-            self.objects.check()
+            self.objects.examine()
             self.journal.check_end()
         except StorageError as exc:
             raise Unreachable(str(exc), code="storage_unreachable") from exc

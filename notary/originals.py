@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from notary.envelope import CHUNK, Encryptor, decrypt, sealed_range, sealed_size
 from notary.errors import Corrupt, KeyMissing
 from notary.wrapping import Wrapping
-from storage.objects import Incoming, ObjectStore
+from storage.objects import Incoming, ObjectStore, StoredObject
 
 
 def object_key(deposit_id: str) -> str:
@@ -37,11 +37,11 @@ class Arriving:
         elif sealed := self._encryptor.update(chunk):
             self._incoming.write(sealed)
 
-    def commit(self) -> None:
+    def commit(self) -> StoredObject:
         """As `Incoming.commit`: durable, and under its key, when it returns."""
         if self._encryptor is not None:
             self._incoming.write(self._encryptor.finish())
-        self._incoming.commit()
+        return self._incoming.commit()
 
     def abort(self) -> None:
         self._incoming.abort()
@@ -71,27 +71,28 @@ class Originals:
         size: int,
         offset: int = 0,
         length: int | None = None,
+        version: str | None = None,
     ) -> Generator[bytes, None, None]:
         """The original's bytes from `offset`, at most `length` of them, as they were handed in;
-        `size` is the whole original's. That it is there, and that its first bytes are what was
-        encrypted, is known when this returns.
+        `size` is the whole original's, `version` storage's own name for them. That it is there, and
+        that its first bytes are what was encrypted, is known when this returns.
 
         Raises what the store raises; KeyMissing; Corrupt for what was not encrypted so.
         """
         if data_key is None:
-            return self.objects.open(object_key(deposit_id), offset=offset, length=length)
+            return self.objects.open(
+                object_key(deposit_id), offset=offset, length=length, version=version
+            )
         if self.wrapping is None:
             raise KeyMissing(
                 f"original {deposit_id} is encrypted, and no wrapping keys are at hand"
             )
         key = self.wrapping.unwrap(data_key, deposit_id)
-        chunks = _decrypted(self.objects, key, deposit_id, size=size, offset=offset, length=length)
+        chunks = _decrypted(
+            self.objects, key, deposit_id, size=size, offset=offset, length=length, version=version
+        )
         next(chunks)
         return chunks
-
-    def discard(self, deposit_id: str) -> None:
-        """As `ObjectStore.discard`."""
-        self.objects.discard(object_key(deposit_id))
 
 
 def _decrypted(
@@ -102,6 +103,7 @@ def _decrypted(
     size: int,
     offset: int,
     length: int | None,
+    version: str | None,
 ) -> Generator[bytes, None, None]:
     whole = offset == 0 and (length is None or length >= size)
     first, start, sealed = sealed_range(size, offset, size if length is None else length)
@@ -111,7 +113,9 @@ def _decrypted(
     left = max(0, size - offset) if length is None else min(length, max(0, size - offset))
     # One byte more than there should be: what follows the last chunk is not passed over.
     asked = sealed_size(size) + 1 if whole else sealed
-    with closing(objects.open(object_key(deposit_id), offset=start, length=asked)) as stored:
+    with closing(
+        objects.open(object_key(deposit_id), offset=start, length=asked, version=version)
+    ) as stored:
         opened = decrypt(stored, key, deposit_id, size=size, first=first, whole=whole)
         held = next(opened, b"")[skip:][:left]
         yield b""

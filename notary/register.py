@@ -68,6 +68,7 @@ DEPOSIT = sa.Table(
     sa.Column("batch_row", sa.Integer),
     sa.Column("data_key", sa.LargeBinary),
     sa.Column("disposed_at", sa.String(27)),
+    sa.Column("object_version", sa.Text),
     sa.UniqueConstraint("account_id", "client_reference"),
 )
 # What a row of a batch costs is mostly what its indices cost. So they hold only rows that have the
@@ -328,6 +329,7 @@ def deposit_row(deposit: Deposit) -> dict[str, Any]:
         "received_at": rfc3339(deposit.received_at),
         "registered_at": rfc3339(deposit.registered_at),
         "data_key": deposit.data_key,
+        "object_version": deposit.object_version,
     }
 
 
@@ -436,6 +438,7 @@ def _deposit(row: sa.Row[Any]) -> Deposit:
         registered_at=parse_rfc3339(row.registered_at),
         data_key=row.data_key,
         disposed_at=None if row.disposed_at is None else parse_rfc3339(row.disposed_at),
+        object_version=row.object_version,
     )
 
 

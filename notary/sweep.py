@@ -9,7 +9,7 @@ from itertools import islice
 
 from notary.register import Register
 from storage.errors import ObjectLocked
-from storage.objects import ObjectStore
+from storage.objects import ObjectStore, StoredObject
 
 CHUNK = 500
 
@@ -27,23 +27,27 @@ def sweep(register: Register, objects: ObjectStore, before: datetime) -> Swept:
     under way is younger. Bounded memory but for what it removes. Safe to run twice at once."""
     unfinished = objects.sweep_incoming(before)
     removed: list[str] = []
-    for key in orphans(register, objects, before):
+    for found in orphans(register, objects, before):
         try:
-            objects.discard(key)
+            objects.discard(found.key, version=found.version)
         except ObjectLocked:
             continue  # the bucket itself retains what comes in: a later sweep removes it
-        removed.append(key)
+        removed.append(found.key)
     return Swept(unfinished=unfinished, orphans=tuple(removed))
 
 
-def orphans(register: Register, objects: ObjectStore, before: datetime) -> Iterator[str]:
-    """The keys of originals, last touched before that, which no deposit names."""
-    old = (found.key for found in objects.walk("originals/") if found.modified_at < before)
-    for keys in _chunked(old):
-        known = register.known_ids([key.rsplit("/", 1)[1] for key in keys])
-        yield from (key for key in keys if key.rsplit("/", 1)[1] not in known)
+def orphans(register: Register, objects: ObjectStore, before: datetime) -> Iterator[StoredObject]:
+    """Originals, last touched before that, which no deposit names."""
+    old = (found for found in objects.walk("originals/") if found.modified_at < before)
+    for chunk in _chunked(old):
+        known = register.known_ids([_name(found) for found in chunk])
+        yield from (found for found in chunk if _name(found) not in known)
 
 
-def _chunked(keys: Iterator[str]) -> Iterator[list[str]]:
-    while chunk := list(islice(keys, CHUNK)):
+def _name(found: StoredObject) -> str:
+    return found.key.rsplit("/", 1)[1]
+
+
+def _chunked(found: Iterator[StoredObject]) -> Iterator[list[StoredObject]]:
+    while chunk := list(islice(found, CHUNK)):
         yield chunk

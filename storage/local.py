@@ -12,7 +12,7 @@ import errno
 import os
 import stat as modes
 from collections.abc import Generator, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Final, Self
 
@@ -96,7 +96,8 @@ class LocalStore:
     """The store whose keys are paths below `root`. `root` itself is made by `prepare` only: a
     volume that is not mounted must not turn into an empty store."""
 
-    def __init__(self, root: str | os.PathLike[str]) -> None:
+    def __init__(self, root: str | os.PathLike[str], *, retention: timedelta | None = None) -> None:
+        self.retention = retention
         self._root = os.path.abspath(root)
         self._durable_folders: set[str] = set()
 
@@ -281,6 +282,9 @@ class LocalStore:
             durable.sync_directory(os.path.dirname(self._root))
         except OSError as error:
             raise _explained(error, f"making the folder {self._root!r}") from error
+
+    def examine(self) -> None:
+        self.check()
 
     def check(self) -> None:
         if not os.path.isdir(self._root):

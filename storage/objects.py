@@ -103,6 +103,11 @@ class Incoming(Protocol):
 class ObjectStore(Protocol):
     """Every method raises InvalidKey for a key of the wrong form, and StoreUnavailable."""
 
+    @property
+    def retention(self) -> timedelta | None:
+        """For how long the setting says that originals are retained; None: it does not. The
+        store itself retains nothing that `retain` was not called for."""
+
     def begin(self, key: str) -> Incoming:
         """Starts a new object. That the key is free is decided by `commit`, not here."""
 
@@ -160,6 +165,10 @@ class ObjectStore(Protocol):
     def prepare(self) -> None:
         """Makes the place itself (the folder, the bucket with its lock) if it is not there. For
         the first start only: afterwards a missing place means lost evidence."""
+
+    def examine(self) -> None:
+        """`check` for a start, which may take seconds: each right and promise that is needed is
+        tried. Raises StoreUnavailable with all that is wrong in one message. Leaves nothing."""
 
     def check(self) -> None:
         """Raises StoreUnavailable if a commit could not succeed or could not be kept as promised,

@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Generator, Iterator
-from datetime import UTC, datetime
+from collections.abc import Callable, Generator, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from storage import s3_lock
@@ -31,6 +31,7 @@ from storage.objects import (
     whole_second,
 )
 from storage.s3_client import RangeBeyondEnd, connect, translated
+from storage.s3_examine import Examination
 from storage.s3_incoming import S3Incoming, version_of
 from storage.s3_lock import Lock
 
@@ -46,21 +47,27 @@ class S3Store:
         endpoint: str | None = None,
         region: str | None = None,
         lock: Lock | None = None,
+        encryption: Mapping[str, str] | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         page_size: int = 1000,
     ) -> None:
         """`prefix` is a folder in the bucket, "" for the whole of it. `endpoint` names a server
-        other than Amazon's. `now` tells which locks are over."""
+        other than Amazon's. `encryption` are S3's own parameters of a write. `now` tells which
+        locks are over."""
         self._bucket = bucket
         self._prefix = parse_key(prefix) + "/" if prefix else ""
         self._lock = lock
+        self._encryption = encryption or {}
+        self.retention = None if lock is None else timedelta(days=lock.days)
         self._now = now
         self._paging = {"PageSize": page_size}
         self._client = connect(endpoint, region)
+        # Whoever waits for a lock has its deposit already: it is not to wait long.
+        self._prompt = connect(endpoint, region, prompt=True)
 
     def begin(self, key: str) -> S3Incoming:
         place = self._place(parse_key(key))
-        return S3Incoming(client=self._client, place=place, key=key)
+        return S3Incoming(client=self._client, place=place, key=key, encryption=self._encryption)
 
     def open(
         self, key: str, *, offset: int = 0, length: int | None = None, version: str | None = None
@@ -133,7 +140,7 @@ class S3Store:
             return  # S3 refuses a moment that has passed
         with self._reading(key):
             s3_lock.retain(
-                self._client,
+                self._prompt,
                 self._asking(key, version),
                 mode="GOVERNANCE" if self._lock is None else self._lock.mode,
                 until=until,
@@ -202,6 +209,16 @@ class S3Store:
         except ObjectNotFound:
             with translated(f"making bucket {self._bucket!r}"):
                 self._client.create_bucket(**asked)
+
+    def examine(self) -> None:
+        Examination(
+            client=self._client,
+            bucket=self._bucket,
+            folder=self._prefix,
+            lock=self._lock,
+            encryption=self._encryption,
+            now=self._now,
+        ).run()
 
     def check(self) -> None:
         self._require_bucket()

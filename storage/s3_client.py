@@ -29,6 +29,7 @@ from storage.errors import (
 _CONNECTIONS: Final = 64  # more threads than this wait for one another
 _CONNECT_TIMEOUT_S: Final = 5
 _READ_TIMEOUT_S: Final = 60
+_PROMPT_TIMEOUT_S: Final = 5
 _ATTEMPTS: Final = 4
 
 _ABSENT: Final = frozenset(
@@ -40,6 +41,7 @@ _ABSENT: Final = frozenset(
         "NotFound",
     }
 )
+_ALTERED: Final = frozenset({"BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch"})
 _TAKEN: Final = frozenset({"412", "PreconditionFailed", "ConditionalRequestConflict"})
 _UNLOCKED: Final = frozenset(
     {
@@ -81,17 +83,18 @@ class Refused(StoreUnavailable):
     """The server knows us, or not, and does not let us do this."""
 
 
-def connect(endpoint: str | None, region: str | None) -> Any:
+def connect(endpoint: str | None, region: str | None, *, prompt: bool = False) -> Any:
     """An S3 client with credentials from the usual AWS environment; makes no connection yet.
 
     The SHA-256 of every body is part of the request's signature, so that a server checks what
-    arrived even over plain http and even if it ignores checksum headers (Ceph 16 does).
+    arrived even over plain http and even if it ignores checksum headers (Ceph 16 does). A
+    `prompt` one gives up after seconds and tries nothing twice.
     """
     config = Config(
         max_pool_connections=_CONNECTIONS,
         connect_timeout=_CONNECT_TIMEOUT_S,
-        read_timeout=_READ_TIMEOUT_S,
-        retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
+        read_timeout=_PROMPT_TIMEOUT_S if prompt else _READ_TIMEOUT_S,
+        retries={"mode": "standard", "total_max_attempts": 1 if prompt else _ATTEMPTS},
         tcp_keepalive=True,
         s3={
             "addressing_style": "path" if endpoint else "auto",
@@ -139,6 +142,8 @@ def _meaning(error: ClientError, doing: str) -> StorageError:
         return ObjectNotFound(f"{said}, hidden by a delete marker" if hidden else said)
     if code in _TAKEN:
         return ObjectExists(said)
+    if code in _ALTERED:
+        return ObjectDiffers(f"{said}: it changed on its way")
     if code in _BEYOND:
         return RangeBeyondEnd(said)
     if code in _UNLOCKED:

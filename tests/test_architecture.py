@@ -38,7 +38,7 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "succession",
         "house witness_house follow keyring journal_rows rereads",
         "ledger register stamps accounts settings tsa witness cosigner halt source signing "
-        "issued issuers journal_tables audits holds disposals",
+        "issued issuers journal_tables audits holds disposals retention",
         "keystore",
         "authority outside pack keys hsm wrapping",
         "report",
@@ -106,7 +106,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
         "notary/journal_tables.py", "notary/replay.py", "notary/audits.py", "notary/rereads.py",
         "notary/fixity.py", "notary/audit_part.py", "notary/auditing.py", "notary/holds.py",
         "notary/disposals.py", "notary/forgetting.py", "notary/keeping.py", "notary/disposing.py",
-        "notary/destruction.py",
+        "notary/destruction.py", "notary/retention.py",
     ),
     "prometheus_client": ("notary/web/status.py", "notary/traffic.py"),
 }  # fmt: skip

@@ -277,7 +277,12 @@ def content(deposit_id: str) -> Response:
         raise Conflict("only digests were deposited", code="original_not_stored")
     first, end = _range(deposit.size)
     chunks = office().originals.open(
-        deposit.id, data_key=deposit.data_key, size=deposit.size, offset=first, length=end - first
+        deposit.id,
+        data_key=deposit.data_key,
+        size=deposit.size,
+        offset=first,
+        length=end - first,
+        version=deposit.object_version,
     )
     part = (first, end) != (0, deposit.size)
     _record(

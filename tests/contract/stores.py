@@ -6,7 +6,7 @@ import functools
 import os
 import urllib.parse
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,17 +15,27 @@ from storage.objects import ObjectStore, StoredObject
 from storage.s3 import S3Store
 from storage.s3_lock import Lock
 from storage.stores import open_store
-from tests.harness.weed import WeedServer, shared_server
+from tests.harness.ceph import shared_ceph
+from tests.harness.weed import S3Server, shared_server
 
 PLAIN_BUCKET = "contract-plain"
 LOCKED_BUCKET = "contract-locked"
 DAYS = 2
 
 
-@pytest.fixture
-def s3(monkeypatch: pytest.MonkeyPatch) -> WeedServer:
-    """The server, with its credentials in the environment."""
-    server = shared_server()
+SERVERS: dict[str, Callable[[], S3Server]] = {"seaweedfs": shared_server, "ceph": shared_ceph}
+CEPH = pytest.mark.slow
+"""Its packages come from the system; where they are missing the tests say so and are skipped."""
+
+
+@pytest.fixture(params=["seaweedfs", pytest.param("ceph", marks=CEPH)])
+def s3(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> S3Server:
+    """Each server, with its credentials in the environment."""
+    return serving(request.param, monkeypatch)
+
+
+def serving(name: str, monkeypatch: pytest.MonkeyPatch) -> S3Server:
+    server = SERVERS[name]()
     scrub_aws(monkeypatch)
     for name, value in server.environment.items():
         monkeypatch.setenv(name, value)
@@ -46,36 +56,45 @@ def _make_buckets(endpoint: str) -> None:
     S3Store(bucket=LOCKED_BUCKET, endpoint=endpoint, lock=locked).prepare()
 
 
-def s3_url(server: WeedServer, *, bucket: str, prefix: str | None = None, **more: str) -> str:
+def s3_url(server: S3Server, *, bucket: str, prefix: str | None = None, **more: str) -> str:
     query = urllib.parse.urlencode({"endpoint": server.endpoint, **more})
     return f"s3://{bucket}/{uuid.uuid4() if prefix is None else prefix}?{query}"
 
 
-@pytest.fixture(params=["local", "s3", "s3-locked"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ObjectStore]:
-    if request.param == "local":
-        opened = open_store(f"file://{tmp_path}/originals%20kept")
-        opened.prepare()
-    else:
-        server: WeedServer = request.getfixturevalue("s3")
-        if request.param == "s3":
-            opened = open_store(s3_url(server, bucket=PLAIN_BUCKET))
-        else:
-            opened = open_store(
-                s3_url(server, bucket=LOCKED_BUCKET, lock="compliance", days=str(DAYS))
-            )
-    yield opened
+@pytest.fixture(
+    params=[
+        "local",
+        "seaweedfs",
+        "seaweedfs-locked",
+        pytest.param("ceph", marks=CEPH),
+        pytest.param("ceph-locked", marks=CEPH),
+    ]
+)
+def store(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> ObjectStore:
+    return _opened(request.param, "originals%20kept", "compliance", tmp_path, monkeypatch)
 
 
-@pytest.fixture(params=["local", "s3-locked"])
-def protecting(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
+@pytest.fixture(params=["local", "seaweedfs-locked", pytest.param("ceph-locked", marks=CEPH)])
+def protecting(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> ObjectStore:
     """The stores that can retain and hold."""
-    if request.param == "local":
-        opened = open_store(f"file://{tmp_path}/kept")
+    return _opened(request.param, "kept", "governance", tmp_path, monkeypatch)
+
+
+def _opened(
+    name: str, folder: str, mode: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> ObjectStore:
+    if name == "local":
+        opened = open_store(f"file://{tmp_path}/{folder}")
         opened.prepare()
         return opened
-    server: WeedServer = request.getfixturevalue("s3")
-    return open_store(s3_url(server, bucket=LOCKED_BUCKET, lock="governance", days=str(DAYS)))
+    server = serving(name.removesuffix("-locked"), monkeypatch)
+    if not name.endswith("-locked"):
+        return open_store(s3_url(server, bucket=PLAIN_BUCKET))
+    return open_store(s3_url(server, bucket=LOCKED_BUCKET, lock=mode, days=str(DAYS)))
 
 
 def put(store: ObjectStore, key: str, *chunks: bytes) -> StoredObject:

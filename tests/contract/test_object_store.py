@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from storage.errors import InvalidKey, ObjectExists, ObjectNotFound
 from storage.objects import READ_SIZE, ObjectStore, parse_key, parse_prefix
-from tests.contract.stores import put, read, s3, store
+from tests.contract.stores import put, read, store
 
-__all__ = ["s3", "store"]  # fixtures
+__all__ = ["store"]  # fixture
 
 MIB = 1 << 20
 PART = 8 * MIB
@@ -94,7 +94,11 @@ def test_second_commit_is_refused_and_the_first_bytes_stay(store: ObjectStore, s
     assert list(store.incoming(datetime.now(UTC) + timedelta(days=1))) == []
 
 
-def test_of_sixteen_commits_at_once_on_one_key_exactly_one_wins(store: ObjectStore) -> None:
+def test_of_sixteen_commits_at_once_on_one_key_exactly_one_wins(
+    store: ObjectStore, request: pytest.FixtureRequest
+) -> None:
+    if request.node.callspec.params["store"] == "ceph-locked":
+        pytest.skip("Ceph ignores If-None-Match where versions are kept; see test_s3_store")
     together = threading.Barrier(16)
 
     def contend(number: int) -> bytes | None:

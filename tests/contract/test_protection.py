@@ -11,9 +11,9 @@ import pytest
 from storage.errors import InvalidKey, ObjectDiffers, ObjectLocked, ObjectNotFound
 from storage.local import LocalStore
 from storage.objects import ObjectStore, Protection, whole_second
-from tests.contract.stores import protecting, put, read, s3
+from tests.contract.stores import protecting, put, read
 
-__all__ = ["protecting", "s3"]  # fixtures
+__all__ = ["protecting"]  # fixture
 
 KEY = "originals/3f/one"
 NONE = Protection(until=None, held=False)

@@ -7,6 +7,7 @@ import socket
 import threading
 import urllib.parse
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ from tests.contract.stores import (
     s3_url,
     scrub_aws,
 )
-from tests.harness.weed import WeedServer
+from tests.harness.weed import S3Server
 
 __all__ = ["s3"]  # fixture
 
@@ -42,12 +43,12 @@ PART = 8 << 20
 
 
 @pytest.fixture(params=["governance", "compliance"])
-def locked(request: pytest.FixtureRequest, s3: WeedServer) -> ObjectStore:
+def locked(request: pytest.FixtureRequest, s3: S3Server) -> ObjectStore:
     url = s3_url(s3, bucket=LOCKED_BUCKET, prefix=f"lock/{request.param}", lock=request.param)
     return open_store(f"{url}&days={DAYS}")
 
 
-def place_of(server: WeedServer, stored: StoredObject, store: ObjectStore) -> dict[str, Any]:
+def place_of(server: S3Server, stored: StoredObject, store: ObjectStore) -> dict[str, Any]:
     """Bucket, key and version as S3 has them."""
     listed = server.client().list_object_versions(Bucket=LOCKED_BUCKET, Prefix="lock/")
     (found,) = [one for one in listed["Versions"] if one["VersionId"] == stored.version]
@@ -56,7 +57,7 @@ def place_of(server: WeedServer, stored: StoredObject, store: ObjectStore) -> di
 
 @pytest.mark.parametrize("size", [5, PART + 1])
 def test_retained_bytes_can_not_be_removed_with_the_service_credentials(
-    s3: WeedServer, locked: ObjectStore, size: int
+    s3: S3Server, locked: ObjectStore, size: int
 ) -> None:
     key = f"{KEY}-{size}"
     stored = put(locked, key, bytes(size))
@@ -81,7 +82,7 @@ def test_retained_bytes_can_not_be_removed_with_the_service_credentials(
 
 
 def test_what_nobody_retained_can_be_removed_from_a_locked_bucket(
-    s3: WeedServer, locked: ObjectStore
+    s3: S3Server, locked: ObjectStore
 ) -> None:
     key = f"{KEY}-orphan"
     stored = put(locked, key, b"x")
@@ -91,7 +92,7 @@ def test_what_nobody_retained_can_be_removed_from_a_locked_bucket(
         locked.stat(key, version=stored.version)
 
 
-def test_bucket_without_lock_neither_retains_nor_holds(s3: WeedServer) -> None:
+def test_bucket_without_lock_neither_retains_nor_holds(s3: S3Server) -> None:
     store = open_store(s3_url(s3, bucket=PLAIN_BUCKET))
     stored = put(store, KEY, b"x")
     with pytest.raises(StoreUnavailable, match="no Object Lock: its owner must"):
@@ -102,7 +103,7 @@ def test_bucket_without_lock_neither_retains_nor_holds(s3: WeedServer) -> None:
 
 
 def test_newer_version_put_by_somebody_else_does_not_hide_the_first(
-    s3: WeedServer, locked: ObjectStore
+    s3: S3Server, locked: ObjectStore
 ) -> None:
     stored = put(locked, f"{KEY}-twice", b"the original")
     place = place_of(s3, stored, locked)
@@ -113,14 +114,37 @@ def test_newer_version_put_by_somebody_else_does_not_hide_the_first(
         put(locked, f"{KEY}-twice", b"third")
 
 
-def test_unknown_version_is_not_found(s3: WeedServer, locked: ObjectStore) -> None:
+def test_commits_of_one_key_at_once_never_cost_anyone_the_bytes_that_were_acknowledged(
+    s3: S3Server, locked: ObjectStore
+) -> None:
+    """Also where conditional writes are ignored: whoever was told of success has a version."""
+    together = threading.Barrier(8)
+
+    def contend(number: int) -> tuple[StoredObject, bytes] | None:
+        content = b"written by %d" % number
+        with locked.begin(f"{KEY}-contended") as incoming:
+            incoming.write(content)
+            together.wait()
+            try:
+                return incoming.commit(), content
+            except ObjectExists:
+                return None
+
+    with ThreadPoolExecutor(8) as pool:
+        won = [each for each in pool.map(contend, range(8)) if each is not None]
+    assert won
+    for stored, content in won:
+        assert read(locked, stored.key, version=stored.version) == content
+
+
+def test_unknown_version_is_not_found(s3: S3Server, locked: ObjectStore) -> None:
     stored = put(locked, f"{KEY}-version", b"x")
     assert stored.version is not None
     with pytest.raises(ObjectNotFound):
         locked.open(f"{KEY}-version", version="0" * len(stored.version))
 
 
-def test_long_listings_are_read_page_by_page(s3: WeedServer) -> None:
+def test_long_listings_are_read_page_by_page(s3: S3Server) -> None:
     store = open_store(s3_url(s3, bucket=PLAIN_BUCKET))
     store._paging = {"PageSize": 3}  # type: ignore[attr-defined]
     keys = {f"originals/{number % 3}/{number}" for number in range(10)}
@@ -136,7 +160,7 @@ def test_long_listings_are_read_page_by_page(s3: WeedServer) -> None:
             incoming.commit()
 
 
-def test_prefixes_of_one_bucket_do_not_see_each_other(s3: WeedServer) -> None:
+def test_prefixes_of_one_bucket_do_not_see_each_other(s3: S3Server) -> None:
     one = open_store(s3_url(s3, bucket=PLAIN_BUCKET, prefix="houses/a"))
     other = open_store(s3_url(s3, bucket=PLAIN_BUCKET, prefix="houses/ab"))
     put(one, KEY, b"x")
@@ -145,7 +169,7 @@ def test_prefixes_of_one_bucket_do_not_see_each_other(s3: WeedServer) -> None:
         other.stat(KEY)
 
 
-def test_missing_bucket_is_not_a_missing_object(s3: WeedServer) -> None:
+def test_missing_bucket_is_not_a_missing_object(s3: S3Server) -> None:
     store = open_store(s3_url(s3, bucket="nobody-made-this"))
     uses: list[Callable[[], object]] = [
         store.check,
@@ -159,13 +183,13 @@ def test_missing_bucket_is_not_a_missing_object(s3: WeedServer) -> None:
             use()
 
 
-def test_bucket_without_lock_is_told_when_a_lock_is_asked_for(s3: WeedServer) -> None:
+def test_bucket_without_lock_is_told_when_a_lock_is_asked_for(s3: S3Server) -> None:
     store = open_store(s3_url(s3, bucket=PLAIN_BUCKET, lock="compliance", days="1"))
     with pytest.raises(StoreUnavailable, match="no Object Lock: its owner must"):
         store.check()
 
 
-def test_wrong_credentials_are_told(s3: WeedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_credentials_are_told(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
     store = open_store(s3_url(s3, bucket=PLAIN_BUCKET))
     for use in (store.check, lambda: store.stat(KEY), lambda: put(store, KEY, b"x")):
@@ -174,7 +198,7 @@ def test_wrong_credentials_are_told(s3: WeedServer, monkeypatch: pytest.MonkeyPa
 
 
 def test_missing_credentials_are_told(
-    s3: WeedServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    s3: S3Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     scrub_aws(monkeypatch)
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -184,7 +208,7 @@ def test_missing_credentials_are_told(
         store.check()
 
 
-def test_server_that_does_not_answer_is_told(s3: WeedServer) -> None:
+def test_server_that_does_not_answer_is_told(s3: S3Server) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
@@ -250,7 +274,7 @@ def _hang_up(end: socket.socket) -> None:
 
 
 @pytest.fixture
-def forgetful(s3: WeedServer) -> Iterator[ForgetfulRelay]:
+def forgetful(s3: S3Server) -> Iterator[ForgetfulRelay]:
     relay = ForgetfulRelay(s3.endpoint)
     yield relay
     relay.close()

@@ -146,7 +146,7 @@ def test_original_larger_than_a_part_comes_back_whole_and_in_pieces(agency: Clie
 
 
 def test_nobody_deletes_an_original_with_the_services_own_credentials(
-    agency: Client, weed: WeedServer, bucket: str
+    house: Service, agency: Client, weed: WeedServer, bucket: str
 ) -> None:
     made = deposit(agency, b"locked")
     s3 = weed.client()
@@ -157,6 +157,12 @@ def test_nobody_deletes_an_original_with_the_services_own_credentials(
         s3.delete_object(**kept)
     assert s3.get_object_retention(**kept)["Retention"]["Mode"] == "COMPLIANCE"
     assert content_of(agency, made["id"]) == b"locked"
+    # What somebody puts on top of it, or a mark over it, takes nothing away.
+    s3.put_object(Bucket=bucket, Key=version["Key"], Body=b"something else")
+    assert content_of(agency, made["id"]) == b"locked"
+    s3.delete_object(Bucket=bucket, Key=version["Key"])
+    assert content_of(agency, made["id"]) == b"locked"
+    check_everything(house)
 
 
 def test_batch_is_entered_contiguously_and_answered_again(agency: Client) -> None:

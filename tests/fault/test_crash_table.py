@@ -47,6 +47,11 @@ SEGMENT = (
     "original: create", "original: write", "original: fsync file", "original: link",
     "original: unlink", "original: fsync folder 3", "update journal 2", "commit journal",
 )  # fmt: skip
+PROTECTED = (
+    "original: create", "original: write", "original: fsync file", "original: rename",
+    "original: fsync folder", "delete retention_due", "commit retention_due",
+)  # fmt: skip
+"""Words beside an original, and the row that asked for them."""
 REPLACED = ("home: create", "home: write", "home: fsync file", "home: rename", "home: fsync folder")
 
 
@@ -60,6 +65,13 @@ WRITES: dict[str, tuple[str, ...]] = {
         *INTO_STORAGE, "update court_case", "commit court_case", "insert document_timestamp_due",
         "insert deposit", "insert usage", "insert idempotency", *GROUP,
     ),
+    "deposit-retained": (
+        *INTO_STORAGE, "update court_case", "commit court_case", "insert document_timestamp_due",
+        "insert deposit", "insert usage", "insert retention_due", "insert idempotency", *GROUP,
+        "original: create 2", "original: write 2", "original: fsync file 2", "original: rename",
+        "original: fsync folder 4", *PROTECTED[-2:],
+    ),
+    "retention": PROTECTED,
     "digest": ("insert deposit", "insert idempotency", *GROUP),
     "refusal": (
         "insert deposit", "insert idempotency", *GROUP, *INTO_STORAGE, "original: unlink 2",
@@ -104,7 +116,7 @@ WRITES: dict[str, tuple[str, ...]] = {
     ),
     "admission": ("insert registration_policy", "insert custody_event", *GROUP),
     "statement": ("delete waiting_statement", "insert signed_statement", *GROUP),
-    "retention": ("insert retention", "insert custody_event", *GROUP),
+    "retention-set": ("insert retention", "insert custody_event", *GROUP),
     "hold": ("insert legal_hold", "insert custody_event", *GROUP),
     "disposal-request": ("insert disposal", "insert custody_event", *GROUP),
     "disposal": (

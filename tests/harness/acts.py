@@ -19,10 +19,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 from typing import Any
+from unittest import mock
 
 import sqlalchemy as sa
 
-from notary.clock import Clock, SystemClock
+from notary.clock import Clock, SystemClock, parse_rfc3339
 from notary.cosigner import Cosigner
 from notary.errors import Conflict
 from notary.fsck import fsck
@@ -39,6 +40,7 @@ from notary.tlog.checkpoint import Checkpoint, parse_checkpoint_text
 from notary.tlog.merkle import check_consistency
 from notary.tlog.note import open_note, parse_note
 from notary.witness_house import found_witness, open_witness, witness_keys
+from storage.local_lock import PREFIX as PROTECTION
 
 CLERK = Principal(account_id="0" * 36, name="clerk", role=Role.CLERK, authenticated_by="api-key")
 CASE_NUMBER = "12 O 34/26"
@@ -297,8 +299,46 @@ def _discard_held(office: Office) -> None:
     assert rows_of(office, DEPOSIT, DEPOSIT.c.name == "b.txt") == []
 
 
+@contextmanager
+def retaining_house(root: Path, *, chance: int = 0) -> Iterator[Office]:
+    """The same with a setting that retains originals."""
+    objects = f"{(root / 'house' / 'objects').as_uri()}?days=7"
+    with house(root, chance=chance, objects=objects) as office:
+        yield office
+
+
+def _retained_held(office: Office) -> None:
+    """What is not retained at once is due, and the pulse's code does it."""
+    assert office.retention.run(timedelta(0)).failed == ()
+    assert office.retention.waiting() == 0
+    for row in rows_of(office, DEPOSIT, DEPOSIT.c.name.in_(["a.txt", "unretained"])):
+        there = office.objects.protection(object_key(row.id), version=row.object_version)
+        assert there.until is not None
+        assert there.until >= parse_rfc3339(row.registered_at) + timedelta(days=7)
+
+
+def _retained_deposit_held(office: Office) -> None:
+    _deposit_held(office)
+    _retained_held(office)
+
+
+def _unretained(root: Path) -> None:
+    """A deposit whose process ended before the store was asked to retain it."""
+    with (
+        retaining_house(root) as office,
+        mock.patch.object(office.retention, "apply", return_value=False),
+    ):
+        deposit(office, b"unretained", Declared(name="unretained"))
+
+
+def _retain(office: Office) -> object:
+    return office.retention.run(timedelta(0))
+
+
 ACTS: dict[str, Act] = {
     "deposit": Act(run=_deposit, held=_deposit_held),
+    "deposit-retained": Act(run=_deposit, held=_retained_deposit_held, opened=retaining_house),
+    "retention": Act(run=_retain, held=_retained_held, opened=retaining_house, spoil=_unretained),
     "digest": Act(run=_digest, held=_digest_held),
     "refusal": Act(run=_discard, held=_discard_held),
     "event": Act(run=_event, held=_event_held),
@@ -383,7 +423,9 @@ def check_nothing_lies_about(office: Office) -> None:
     kept = {path.as_posix() for path in objects}
     journal = [path for path in kept if path.startswith("journal/")]
     assert sorted(path.partition(".")[0] for path in journal) == sorted(segments)
-    assert {Path(path).name for path in kept - set(journal)} == stored
+    beside = {Path(path).name for path in kept if Path(path).name.startswith(PROTECTION)}
+    assert {name.removeprefix(PROTECTION) for name in beside} <= stored
+    assert {Path(path).name for path in kept - set(journal)} - beside == stored
 
 
 def copied(root: Path, to: Path) -> Path:

@@ -145,7 +145,7 @@ def _erase_held(office: Office) -> None:
 
 
 ACTS: dict[str, Act] = {
-    "retention": Act(run=_retain, held=_retain_held, spoil=_with_clerks),
+    "retention-set": Act(run=_retain, held=_retain_held, spoil=_with_clerks),
     "hold": Act(run=_hold, held=_hold_held, spoil=_with_clerks),
     "disposal-request": Act(run=_request, held=_request_held, spoil=_with_clerks),
     "disposal": Act(run=_approve, held=_approve_held, spoil=_requested),

@@ -15,12 +15,13 @@ from notary.audit_part import Contradiction, Read
 from notary.auditing import Worker
 from notary.audits import Kind
 from notary.digest import SHA256
-from notary.intake import Receipt
+from notary.intake import Receipt, object_key
 from notary.issuer_key import parse_issuer_key
 from notary.journal_tables import WAYS, Way
 from notary.model import Case, Declared, Deposit, EventKind, Principal, Role, uuid7
 from notary.office import Office
 from notary.register import insert_case, insert_party
+from notary.retention import INSERT_DUE, Due, due_row
 from notary.witness import Witnessed, WitnessState
 from storage.database import METADATA
 from tests.harness.certified import deposit, depositor
@@ -78,6 +79,7 @@ def live(house: Office) -> Busy:
     stamp(house)
     cosign(house)
     audit(house, receipt.deposit)
+    unretained(house, receipt.deposit)
     return Busy(
         by=by,
         api_key=api_key,
@@ -159,6 +161,13 @@ def audit(house: Office, deposit: Deposit) -> None:
     while house.auditing.step(run, worker):
         pass
     house.auditing.begin("operator", sample=1)
+
+
+def unretained(house: Office, of: Deposit) -> None:
+    """A deposit that waits to be retained."""
+    due = Due(key=object_key(of.id), version="v1", until=of.registered_at)
+    with house.database.writing() as connection:
+        INSERT_DUE.run(connection, **due_row(due, of.registered_at))
 
 
 def certify(house: Office, which: Deposit, by: Principal) -> tuple[bytes, bytes]:

