@@ -28,6 +28,11 @@ class Act(StrEnum):
     READ_EVENTS = "read-events"
     READ_AUDITS = "read-audits"
     OWN_KEYS = "own-keys"
+    SET_RETENTION = "set-retention"
+    HOLD = "hold"
+    REQUEST_DISPOSAL = "request-disposal"
+    APPROVE_DISPOSAL = "approve-disposal"
+    READ_DISPOSALS = "read-disposals"
 
 
 class Reach(StrEnum):
@@ -50,6 +55,11 @@ _CLERK = dict.fromkeys(
         Act.READ_CASE,
         Act.ADD_PARTY,
         Act.OWN_KEYS,
+        Act.SET_RETENTION,
+        Act.HOLD,
+        Act.REQUEST_DISPOSAL,
+        Act.APPROVE_DISPOSAL,
+        Act.READ_DISPOSALS,
     ),
     Reach.ALL,
 )
@@ -61,6 +71,7 @@ _AUDITOR = dict.fromkeys(
         Act.READ_EVENTS,
         Act.READ_AUDITS,
         Act.OWN_KEYS,
+        Act.READ_DISPOSALS,
     ),
     Reach.ALL,
 )

@@ -16,12 +16,13 @@ import sqlalchemy as sa
 
 from notary import statement as cose
 from notary.audits import WIDTH, Kind
-from notary.errors import DigestMismatch, NotaryError
+from notary.errors import Corrupt, DigestMismatch, NotaryError
 from notary.findings import Findings
 from notary.fixity import (
     DEPOSITS,
     Expected,
     check_committed,
+    check_disposed,
     check_original,
     read_expected,
     rows_between,
@@ -29,11 +30,11 @@ from notary.fixity import (
 from notary.fsck_columns import compare_deposit
 from notary.keyhistory import KeyHistory, check_signer
 from notary.ledger import ENTRY, read_tile
+from notary.originals import Originals
 from notary.tlog import merkle, tile
 from notary.tlog.checkpoint import Checkpoint
 from storage.database import Database
 from storage.errors import InvalidKey, ObjectDiffers, ObjectNotFound, StoreUnavailable
-from storage.objects import ObjectStore
 
 TRIES = 3
 PAUSE_S = 2.0
@@ -66,7 +67,7 @@ class Reading:
     many seconds; both may raise, which ends the reading."""
 
     database: Database
-    objects: ObjectStore
+    originals: Originals
     history: KeyHistory
     checkpoint: Checkpoint
     take: Callable[[int], None]
@@ -159,6 +160,10 @@ def _found(row: sa.Row[Any], *faults: Contradiction, read: bool = False, size: i
 def _deposit(reading: Reading, row: sa.Row[Any], entry: bytes) -> Read:
     try:
         committed = check_committed(row, entry, reading.history)
+        if row.disposed_at is not None:
+            with reading.database.reading() as connection:
+                check_disposed(connection, row, reading.history)
+            return _found(row)
         expected = read_expected(committed.sections)
     except NotaryError as exc:
         return _found(row, Contradiction(kind=Kind.UNPROVED, detail=str(exc)))
@@ -171,25 +176,28 @@ def _deposit(reading: Reading, row: sa.Row[Any], entry: bytes) -> Read:
         faults.append(Contradiction(kind=Kind.ROW, detail=f"{said}; `notary fsck` names them"))
     if not expected.stored:
         return _found(row, *faults)
-    fault, size = _original(reading, committed.id, expected, row.object_version)
+    fault, size = _original(reading, committed.id, expected, row)
     return _found(row, *faults, *fault, read=True, size=size)
 
 
 def _original(
-    reading: Reading, deposit_id: str, expected: Expected, version: str | None
+    reading: Reading, deposit_id: str, expected: Expected, row: sa.Row[Any]
 ) -> tuple[tuple[Contradiction, ...], int]:
     """What is wrong with it, if anything, and how many bytes were read."""
     counted = _Counted(reading.take)
     for tried in range(1, TRIES + 1):
         counted.size = 0
         try:
-            check_original(reading.objects, deposit_id, expected, version=version, take=counted)
-        except (DigestMismatch, ObjectDiffers) as exc:
+            check_original(
+                reading.originals, deposit_id, expected,
+                data_key=row.data_key, version=row.object_version, take=counted,
+            )  # fmt: skip
+        except (DigestMismatch, ObjectDiffers, Corrupt) as exc:
             return (Contradiction(kind=Kind.DIFFERS, detail=str(exc)),), counted.size
         except (ObjectNotFound, InvalidKey) as exc:
             return (Contradiction(kind=Kind.MISSING, detail=str(exc)),), 0
         except StoreUnavailable as exc:
-            reading.objects.check()  # raises where it is the store as a whole
+            reading.originals.objects.check()  # raises where it is the store as a whole
             if tried == TRIES:
                 return (Contradiction(kind=Kind.UNREADABLE, detail=str(exc)),), counted.size
             reading.pause(PAUSE_S)

@@ -36,9 +36,11 @@ from notary.house import open_checkpoint
 from notary.keyring import Keyring
 from notary.ledger import Ledger
 from notary.model import EventKind, uuid7
+from notary.originals import Originals
 from notary.pace import Pace
 from notary.register import DEPOSIT
 from notary.rereads import Finding, Rereads
+from notary.wrapping import Wrapping
 from storage.database import Database
 from storage.objects import ObjectStore
 
@@ -71,6 +73,7 @@ class Auditing:
         *,
         database: Database,
         objects: ObjectStore,
+        wrapping: Wrapping,
         ledger: Ledger,
         keyring: Keyring,
         chronicle: Chronicle,
@@ -83,6 +86,7 @@ class Auditing:
         """`every` of zero begins none; `rate` as in `audits.Run`."""
         self._database = database
         self._objects = objects
+        self._wrapping = wrapping
         self._ledger = ledger
         self._keyring = keyring
         self._chronicle = chronicle
@@ -198,7 +202,7 @@ class Auditing:
             )
         return Reading(
             database=self._database,
-            objects=self._objects,
+            originals=Originals(objects=self._objects, wrapping=self._wrapping),
             history=history,
             checkpoint=signed,
             take=take,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -87,11 +87,13 @@ class Chronicle:
         case_id: str | None = None,
         subject: str | None = None,
         also: Also | None = None,
+        terms: Mapping[str, str] | None = None,
     ) -> CustodyEvent:
         """Durable, with its index, when it returns. What `also` raises leaves nothing behind."""
         make = self.prepare(
-            kind, actor=actor, deposit_id=deposit_id, case_id=case_id, subject=subject, also=also
-        )
+            kind, actor=actor, deposit_id=deposit_id, case_id=case_id, subject=subject, also=also,
+            terms=terms,
+        )  # fmt: skip
         return self._sequencer.submit_signed(make).outcome
 
     def prepare(
@@ -103,12 +105,13 @@ class Chronicle:
         case_id: str | None = None,
         subject: str | None = None,
         also: Also | None = None,
+        terms: Mapping[str, str] | None = None,
     ) -> Callable[[StatementSigner], Work[CustodyEvent]]:
         """The event as work for `Sequencer.submit_signed`, or for another work that enters it
         with its own."""
         now = self._clock.now()
         about = custody.sections(
-            kind, actor=actor, deposit_id=deposit_id, case_id=case_id, subject=subject
+            kind, actor=actor, deposit_id=deposit_id, case_id=case_id, subject=subject, terms=terms
         )
         id_ = uuid7(now, self._randomness(10))
         record = build_record(

@@ -7,6 +7,7 @@ an exhibit, `registered`, is the deposit's own entry: it is not written twice.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 
 from notary.errors import MalformedInput
@@ -20,6 +21,7 @@ class Names(StrEnum):
     CASE = "case"
     ACCOUNT = "account"
     SUBJECT = "subject"
+    MATTER = "deposit or case"
 
 
 TABLE: dict[EventKind, Names] = {
@@ -44,6 +46,12 @@ TABLE: dict[EventKind, Names] = {
     # Where no row is left, there is no deposit to name.
     EventKind.FIXITY_FAILED: Names.SUBJECT,
     EventKind.AUDIT_FINISHED: Names.SUBJECT,
+    EventKind.RETENTION_SET: Names.MATTER,
+    EventKind.HOLD_PLACED: Names.MATTER,
+    EventKind.HOLD_RELEASED: Names.MATTER,
+    EventKind.DISPOSAL_REQUESTED: Names.DEPOSIT,
+    EventKind.DISPOSAL_WITHDRAWN: Names.DEPOSIT,
+    EventKind.DISPOSED: Names.DEPOSIT,
 }
 
 
@@ -54,8 +62,10 @@ def sections(
     deposit_id: str | None,
     case_id: str | None,
     subject: str | None,
+    terms: Mapping[str, str] | None = None,
 ) -> dict[str, object]:
-    """The record's sections: `act`, `actor`, `about`, each to be disclosed alone.
+    """The record's sections: `act`, `actor`, `about`, each to be disclosed alone; `terms` where
+    the act has any, such as a reason, a legal basis, a date.
 
     Raises MalformedInput when the event lacks what its kind must name.
     """
@@ -64,12 +74,15 @@ def sections(
         Names.CASE: case_id,
         Names.ACCOUNT: subject,
         Names.SUBJECT: subject,
+        Names.MATTER: deposit_id or case_id,
     }
     if named[TABLE[kind]] is None:
         raise MalformedInput(f"event {kind} must name a {TABLE[kind]}", code="event_malformed")
     about = {"deposit": deposit_id, "case": case_id, "subject": subject}
+    more: dict[str, object] = {} if terms is None else {"terms": dict(terms)}
     return {
         "act": {"kind": kind.value},
         "actor": {"account": actor},
         "about": {name: value for name, value in about.items() if value is not None},
+        **more,
     }

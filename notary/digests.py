@@ -55,6 +55,11 @@ def found_by(sha256: str, after: int, newest: int) -> sa.ColumnElement[bool]:
     )
 
 
+def remove(connection: sa.Connection, index: int, sha256: str) -> None:
+    row = digest_row(index, sha256)
+    connection.execute(sa.delete(DIGEST).where(*(DIGEST.c[name] == row[name] for name in row)))
+
+
 class SortedDigests:
     """The rows of many deposits, written in the order of their digests."""
 

@@ -7,6 +7,7 @@ NotaryError
 │   ├── TooLarge            over a limit that GET /v1/limits shows
 │   ├── NotFound            unknown, or not for this caller to know
 │   ├── NotAllowed          known to the caller, but not permitted
+│   ├── Gone                was here, and was disposed of
 │   ├── Unauthenticated     no credentials, or none that hold
 │   └── Conflict            the move is not possible in the present state
 ├── TryAgain            nobody's fault; the same request may succeed later
@@ -69,6 +70,10 @@ class Unauthenticated(Rejected):
 
 class Conflict(Rejected):
     code = "conflict"
+
+
+class Gone(Rejected):
+    code = "deposit_disposed"
 
 
 class TryAgain(NotaryError):

@@ -38,6 +38,7 @@ class Findings:
 
     entries: int = 0
     deposits: int = 0
+    disposed: int = 0
     events: int = 0
     statements: int = 0
     """Of outside issuers."""

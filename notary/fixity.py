@@ -18,10 +18,11 @@ from notary import register
 from notary import statement as cose
 from notary.digest import SHA256
 from notary.errors import BadCertificate, DigestMismatch, Unverifiable
-from notary.intake import object_key
 from notary.keyhistory import KeyHistory, check_signer
+from notary.ledger import ENTRY
+from notary.model import EventKind
+from notary.originals import Originals
 from notary.record import Record, disclosed, parse_record
-from storage.objects import ObjectStore
 
 DEPOSITS = sa.select(register.DEPOSIT, register.CASE.c.court, register.CASE.c.number).outerjoin(
     register.CASE, register.CASE.c.id == register.DEPOSIT.c.case_id
@@ -70,6 +71,29 @@ def check_committed(row: sa.Row[Any], entry: bytes, history: KeyHistory) -> Comm
     return Committed(id=str(record["id"]), sections=disclosed(record, disclosures))
 
 
+def check_disposed(connection: sa.Connection, row: sa.Row[Any], history: KeyHistory) -> None:
+    """A row that says that its deposit was disposed of (`id`, `disposed_at`) is borne out by an
+    entry of the ledger. Raises NotaryError, Unverifiable where there is none."""
+    said = (
+        sa.select(register.CUSTODY, ENTRY.c.statement)
+        .join(ENTRY, ENTRY.c.idx == register.CUSTODY.c.idx)
+        .where(
+            register.CUSTODY.c.deposit_id == row.id,
+            register.CUSTODY.c.kind == EventKind.DISPOSED.value,
+        )
+    )
+    event = connection.execute(said).first()
+    if event is None:
+        raise Unverifiable(
+            f"its row says that it was disposed of at {row.disposed_at}, the ledger has no entry "
+            "of that"
+        )
+    match check_committed(event, event.statement, history).sections:
+        case {"act": {"kind": "disposed"}, "about": {"deposit": str(about)}} if about == row.id:
+            return
+    raise Unverifiable(f"entry {event.idx} is not of its disposal")
+
+
 def read_expected(sections: Mapping[str, object]) -> Expected:
     """Raises Unverifiable where the sections prove no digest."""
     match sections.get("content"):
@@ -79,20 +103,23 @@ def read_expected(sections: Mapping[str, object]) -> Expected:
 
 
 def check_original(
-    objects: ObjectStore,
+    originals: Originals,
     deposit_id: str,
     expected: Expected,
     *,
+    data_key: bytes | None,
     version: str | None,
     take: Callable[[int], None] = lambda _bytes: None,
 ) -> int:
     """Reads all of it, of that version where storage has some, telling `take` the bytes of each
     chunk; gives how many there are.
 
-    Raises DigestMismatch with both sides, what the store raises, and what `take` raises.
+    Raises DigestMismatch with both sides; Corrupt for an encrypted one that is not what was
+    encrypted; KeyMissing; what the store raises, and what `take` raises.
     """
     state, size = hashlib.sha256(), 0
-    with closing(objects.open(object_key(deposit_id), version=version)) as chunks:
+    opened = originals.open(deposit_id, data_key=data_key, size=expected.size, version=version)
+    with closing(opened) as chunks:
         for chunk in chunks:
             state.update(chunk)
             size += len(chunk)

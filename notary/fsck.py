@@ -16,7 +16,9 @@ from notary.fsck_journal import check_journal
 from notary.fsck_keys import check_rotations
 from notary.fsck_records import check_certificates, check_records, check_strays, check_tokens
 from notary.fsck_tree import derive_tree
+from notary.originals import Originals
 from notary.trust import Trust
+from notary.wrapping import Wrapping
 from storage.database import Database
 from storage.objects import ObjectStore
 
@@ -30,19 +32,29 @@ def fsck(
     depth: Depth = Depth.ORIGINALS,
     start: int = 0,
     progress: Progress = lambda what, done, of: None,
+    wrapping: Wrapping | None = None,
 ) -> Findings:
     """Nothing is changed. Records and originals are read from index `start` on; the tree always
     from its beginning, since that is what the rest is compared with.
 
     An object without a deposit that was touched since `strays_before` is an upload on its way,
-    or what a crash left for the sweep; an older one is a fault.
+    or what a crash left for the sweep; an older one is a fault. Without `wrapping` no encrypted
+    original can be read, which is a fault as well.
     """
     findings = Findings()
     history = check_rotations(database, findings)
     derive_tree(database, history, findings, progress)
     check_tokens(database, trust, findings)
     if depth is not Depth.LEDGER:
-        check_records(database, objects, history, findings, depth, start, progress)
+        check_records(
+            database,
+            Originals(objects=objects, wrapping=wrapping),
+            history,
+            findings,
+            depth,
+            start,
+            progress,
+        )
         check_certificates(database, trust, findings)
     if depth is not Depth.LEDGER and start == 0:
         check_journal(database, objects, history.all().statement, findings)

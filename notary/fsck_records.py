@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -13,12 +14,14 @@ from notary import register
 from notary import statement as cose
 from notary.digest import SHA256
 from notary.digests import DIGEST, without_row
-from notary.errors import DigestMismatch, NotaryError, Unverifiable
+from notary.disposals import Disposals, State
+from notary.errors import Corrupt, DigestMismatch, KeyMissing, NotaryError, Unverifiable
 from notary.findings import CHUNK, Depth, Findings, Progress
 from notary.fixity import (
     DEPOSITS,
     Expected,
     check_committed,
+    check_disposed,
     check_original,
     read_expected,
     rows_between,
@@ -29,6 +32,7 @@ from notary.house import HOUSE
 from notary.issued import CERTIFICATE
 from notary.keyhistory import KeyHistory, check_signer
 from notary.ledger import ENTRY, read_head
+from notary.originals import Originals, object_key
 from notary.stamps import STAMPED, TOKEN
 from notary.sweep import orphans
 from notary.tlog.note import parse_note
@@ -85,7 +89,7 @@ def _token(name: str, response: bytes, imprint: bytes, trust: Trust, findings: F
 
 def check_records(
     database: Database,
-    objects: ObjectStore,
+    originals: Originals,
     history: KeyHistory,
     findings: Findings,
     depth: Depth,
@@ -110,7 +114,8 @@ def check_records(
             deposits = rows_between(connection, DEPOSITS, first, end)
             events = rows_between(connection, sa.select(register.CUSTODY), first, end)
             statements = statement_rows(connection, first, end)
-            lost = without_row(connection, {idx: row.sha256 for idx, row in deposits.items()})
+            here = {i: row.sha256 for i, row in deposits.items() if row.disposed_at is None}
+            lost = without_row(connection, here)
             genesis = connection.execute(sa.select(HOUSE.c.genesis)).scalar()
         for index in range(first, end):
             entry = entries.get(index)
@@ -122,7 +127,11 @@ def check_records(
                 _document("key rotation", index, entry, rotations[index], history, findings)
             elif index in deposits:
                 findings.deposits += 1
-                _deposit(deposits[index], entry, objects, history, findings, depth)
+                row = deposits[index]
+                if row.disposed_at is None:
+                    _deposit(row, entry, originals, history, findings, depth)
+                else:
+                    _disposed(database, row, entry, history, findings)
             elif index in events:
                 findings.events += 1
                 sections = _committed(events[index], entry, history, findings)
@@ -181,7 +190,7 @@ def _document(
 def _deposit(
     row: sa.Row[Any],
     entry: bytes,
-    objects: ObjectStore,
+    originals: Originals,
     history: KeyHistory,
     findings: Findings,
     depth: Depth,
@@ -189,7 +198,23 @@ def _deposit(
     sections = _committed(row, entry, history, findings)
     compare_deposit(row, sections, findings)
     if depth is Depth.ORIGINALS:
-        _original(row, sections, objects, findings)
+        _original(row, sections, originals, findings)
+
+
+def _disposed(
+    database: Database, row: sa.Row[Any], entry: bytes, history: KeyHistory, findings: Findings
+) -> None:
+    """The entry is still the record's, and another one says that the rest went."""
+    compare_deposit(row, _committed(row, entry, history, findings), findings)
+    findings.disposed += 1
+    name = f"deposit {row.id}"
+    try:
+        with database.reading() as connection:
+            check_disposed(connection, row, history)
+    except NotaryError as exc:
+        findings.fault(name, exc)
+    if row.disclosures or row.data_key is not None or row.sha256:
+        findings.fault(name, "was disposed of, and its row still has what should be gone")
 
 
 def _committed(
@@ -204,7 +229,7 @@ def _committed(
 
 
 def _original(
-    row: sa.Row[Any], sections: Mapping[str, object], objects: ObjectStore, findings: Findings
+    row: sa.Row[Any], sections: Mapping[str, object], originals: Originals, findings: Findings
 ) -> None:
     try:
         expected = read_expected(sections)
@@ -214,12 +239,14 @@ def _original(
         return
     name = f"original {row.id}"
     try:
-        check_original(objects, row.id, expected, version=row.object_version)
+        check_original(
+            originals, row.id, expected, data_key=row.data_key, version=row.object_version
+        )
         findings.originals += 1
     except DigestMismatch as exc:
         findings.originals += 1
         findings.fault(name, exc)
-    except (ObjectNotFound, ObjectDiffers, InvalidKey) as exc:
+    except (ObjectNotFound, ObjectDiffers, InvalidKey, Corrupt, KeyMissing) as exc:
         findings.fault(name, exc)
 
 
@@ -248,6 +275,16 @@ def check_certificates(database: Database, trust: Trust, findings: Findings) -> 
 def check_strays(
     database: Database, objects: ObjectStore, before: datetime, findings: Findings
 ) -> None:
-    """Every object last touched before that must be some deposit's."""
+    """Every object last touched before that must be some deposit's, and of none whose disposal
+    came to its end."""
     for found in orphans(register.Register(database), objects, before):
         findings.fault(f"object {found.key}", "is no deposit's original")
+    disposals, after = Disposals(database), ""
+    while listed := disposals.list(after=after, limit=CHUNK):
+        for each in listed:
+            after = each.id
+            if each.state is State.DISPOSED and each.stored:
+                key = object_key(each.deposit_id)
+                with suppress(ObjectNotFound):
+                    objects.stat(key)
+                    findings.fault(f"object {key}", f"was disposed of ({each.id}) and is there")

@@ -33,6 +33,8 @@ from notary.errors import Conflict, MalformedInput, Rejected, TooLarge, Unreacha
 from notary.keyring import Keyring
 from notary.ledger import Growing, Ledger, TreeHead
 from notary.model import Case, Declared, Deposit, Principal, uuid7
+from notary.originals import Arriving, Originals
+from notary.originals import object_key as object_key
 from notary.record import EVIDENCE, SALT_BYTES, Record, build_record
 from notary.register import Register
 from notary.retention import INSERT_DUE, Due, Retention, due_row
@@ -40,8 +42,10 @@ from notary.sequencer import Sequencer, prove_own
 from notary.statement import EVIDENCE_TYPE, StatementSigner
 from notary.tlog import merkle
 from storage.errors import StorageError, StoreFull, StoreUnavailable
-from storage.objects import Incoming, ObjectStore, StoredObject
+from storage.objects import StoredObject
 
+OF_WHAT_IS_HERE = frozenset((access.Act.READ_CONTENT, access.Act.ISSUE_CERTIFICATE))
+"""What cannot be done with a deposit that was disposed of."""
 HEAD_BYTES = 8_192
 """How much of an original is kept in memory to tell its media type."""
 
@@ -75,11 +79,6 @@ class Receipt:
     proof: tuple[bytes, ...]
     fresh: bool
     """False when the same request had been registered before."""
-
-
-def object_key(deposit_id: str) -> str:
-    """Where an original is kept: 256 folders, chosen by the random end of the id."""
-    return f"originals/{deposit_id[-2:]}/{deposit_id}"
 
 
 def case_section(case: Case, exhibit: str | None) -> dict[str, object]:
@@ -180,12 +179,14 @@ class _Registration:
             )
 
     def _same(self, connection: sa.Connection, found: tuple[bytes, str]) -> Deposit:
+        earlier = register.find_deposit(connection, register.DEPOSIT.c.id == found[1])
+        if earlier is not None:
+            register.check_not_disposed(earlier)
         if found[0] != self._print:
             raise Conflict(
                 f"Idempotency-Key {self._key!r} was used for another request",
                 code="idempotency_key_reused",
             )
-        earlier = register.find_deposit(connection, register.DEPOSIT.c.id == found[1])
         if earlier is None:
             raise Conflict(
                 f"Idempotency-Key {self._key!r} was used for a batch",
@@ -248,7 +249,7 @@ class Intake:
         register: Register,
         ledger: Ledger,
         sequencer: Sequencer,
-        objects: ObjectStore,
+        originals: Originals,
         keyring: Keyring,
         clock: Clock,
         randomness: Callable[[int], bytes],
@@ -265,7 +266,7 @@ class Intake:
         self.keyring = keyring
         self._ledger = ledger
         self._sequencer = sequencer
-        self._objects = objects
+        self._originals = originals
 
     # --- the acts --------------------------------------------------------------------------
 
@@ -307,8 +308,8 @@ class Intake:
         """Opens the counter: use the result as a context manager."""
         id_ = uuid7(self.clock.now(), self.randomness(10))
         with _storage():
-            incoming = self._objects.begin(object_key(id_))
-        return Reception(self, self._objects, admission, id_, incoming)
+            incoming = self._originals.begin(id_)
+        return Reception(self, self._originals, admission, id_, incoming)
 
     def register_digests(self, by: Principal, declared: Declared) -> Receipt:
         """A digest-only deposit: the original stays with the depositor."""
@@ -343,6 +344,7 @@ class Intake:
         size: int,
         detected: str | None,
         stored: StoredObject | None,
+        data_key: bytes | None = None,
     ) -> Receipt:
         """Record, statement, ledger, retention, and our own proof of it."""
         by, case = admission.by, admission.case
@@ -377,6 +379,7 @@ class Intake:
             disclosures=record.disclosures,
             received_at=received_at,
             registered_at=received_at,
+            data_key=data_key,
             object_version=None if stored is None else stored.version,
         )
 
@@ -398,7 +401,7 @@ class Intake:
         self, by: Principal, deposit_id: str, act: access.Act = access.Act.READ_DEPOSIT
     ) -> Deposit:
         """A deposit that `by` may do `act` with. Raises NotFound for an unknown one and for one
-        that is not for `by` to know, with the same words."""
+        that is not for `by` to know, with the same words; Gone for what was disposed of."""
         access.check(by, act)
         deposit = self.register.deposit(deposit_id)
         access.check_deposit(
@@ -407,6 +410,8 @@ class Intake:
             depositor=deposit.account_id,
             in_own_case=self.register.is_party(deposit.case_id, by.account_id),
         )
+        if act in OF_WHAT_IS_HERE:
+            register.check_not_disposed(deposit)
         return deposit
 
     # --- steps -----------------------------------------------------------------------------
@@ -500,12 +505,12 @@ class Reception:
     def __init__(
         self,
         intake: Intake,
-        objects: ObjectStore,
+        originals: Originals,
         admission: Admission,
         id_: str,
-        incoming: Incoming,
+        incoming: Arriving,
     ) -> None:
-        self._intake, self._objects = intake, objects
+        self._intake, self._originals = intake, originals
         self._admission, self._id, self._incoming = admission, id_, incoming
         self._digester = Digester(admission.algorithms)
         self._head = b""
@@ -556,6 +561,7 @@ class Reception:
                 size=size,
                 detected=kind,
                 stored=stored,
+                data_key=self._incoming.data_key,
             )
         except Rejected:
             # Certainly not recorded, so the object may go. After any other error it may be
@@ -569,7 +575,7 @@ class Reception:
     def _take_back(self, stored: StoredObject) -> None:
         # What storage does not let go now, the sweep finds: the answer is about the deposit.
         with suppress(StorageError):
-            self._objects.discard(stored.key, version=stored.version)
+            self._originals.objects.discard(stored.key, version=stored.version)
 
     def __enter__(self) -> Self:
         return self

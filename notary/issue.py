@@ -27,12 +27,11 @@ from certs.certificate import (
 from certs.pdf import render_pdf
 from certs.seal import sign_certificate
 from certs.wording import LANGS, Lang
-from notary import __version__
+from notary import __version__, register
 from notary.chronicle import Chronicle
 from notary.clock import Clock, parse_rfc3339, rfc3339
 from notary.digest import SHA256
 from notary.errors import BadSignature, Conflict, Corrupt, KeyMissing, NotFound, Unverifiable
-from notary.intake import object_key
 from notary.issued import CERTIFICATE
 from notary.judged import meet_policy
 from notary.keyhistory import KeyHistory
@@ -40,6 +39,7 @@ from notary.keyring import Held, Keyring
 from notary.keys import raw_public
 from notary.ledger import Ledger
 from notary.model import Deposit, EventKind, Principal, uuid7
+from notary.originals import Originals
 from notary.pack import pack
 from notary.rereads import Rereads
 from notary.stamps import CHECKPOINT, ORIGINAL, Stamped, Stamps, Token
@@ -50,7 +50,6 @@ from notary.trust import Trust
 from notary.verdict import Document, Verdict
 from notary.verify import verify
 from storage.database import Database
-from storage.objects import ObjectStore
 
 SOFTWARE = f"evidence-notary {__version__}"
 
@@ -76,7 +75,7 @@ class Issue:
         ledger: Ledger,
         stamps: Stamps,
         chronicle: Chronicle,
-        objects: ObjectStore,
+        originals: Originals,
         rereads: Rereads,
         clock: Clock,
         randomness: Callable[[int], bytes],
@@ -91,7 +90,7 @@ class Issue:
         self._ledger = ledger
         self._stamps = stamps
         self._chronicle = chronicle
-        self._objects = objects
+        self._originals = originals
         self._rereads = rereads
         self._clock = clock
         self._randomness = randomness
@@ -134,6 +133,9 @@ class Issue:
         def keep(connection: sa.Connection, _at: datetime) -> None:
             if self._keyring.held().serial != held.serial:  # known under the lock
                 raise _IssuedMeanwhile("the keys were rotated meanwhile")
+            register.check_not_disposed(
+                register.find_deposit(connection, register.DEPOSIT.c.id == deposit.id)
+            )
             there = connection.execute(
                 sa.select(CERTIFICATE.c.version).where(
                     CERTIFICATE.c.deposit_id == deposit.id, CERTIFICATE.c.version == version
@@ -196,7 +198,12 @@ class Issue:
         pdfs = {lang: self.pdf(issued, lang=lang) for lang in LANGS}
         original = None
         if deposit.stored:
-            original = self._objects.open(object_key(deposit.id), version=deposit.object_version)
+            original = self._originals.open(
+                deposit.id,
+                data_key=deposit.data_key,
+                size=deposit.size,
+                version=deposit.object_version,
+            )
         return write_bundle(
             issued.certificate,
             original=original,

@@ -49,6 +49,8 @@ class Jobs:
         self._sweep = self._task("sweep", self._run_sweep)
         self._witness = self._task("witness", self._run_witness)
         self._register = self._task("register", self._run_register)
+        self._keep = self._task("keep", self._run_keep)
+        self._dispose = self._task("dispose", self._run_dispose)
         self._retain = self._task("retain", self._run_retain)
         self._queued: dict[str, float] = {}
 
@@ -109,6 +111,12 @@ class Jobs:
     def _run_register(self) -> None:
         self._office.registering.run()
 
+    def _run_keep(self) -> None:
+        self._office.keeping.apply()
+
+    def _run_dispose(self) -> None:
+        self._office.disposing.run()
+
     def _run_retain(self) -> None:
         for key, said in self._office.retention.run().failed:
             LOG.warning("retention", key=key, error=said)
@@ -118,6 +126,7 @@ class Jobs:
         found = sweep(self._office.register, self._office.objects, before)
         if found.unfinished or found.orphans:
             LOG.warning("sweep", unfinished=found.unfinished, orphans=len(found.orphans))
+        self._office.keeping.apply(every=True)
 
     def _journal_pulse(self) -> None:
         # A thread of its own: how often an authority may be asked says nothing about how much
@@ -174,6 +183,10 @@ class Jobs:
                     self._witness()
                 if self._office.registering.is_due():
                     self._register()
+                if self._office.keeping.is_due():
+                    self._keep()
+                if self._office.disposing.is_due():
+                    self._dispose()
                 if self._office.retention.is_due():
                     self._retain()
                 for name in self._office.stamping.authorities:

@@ -32,7 +32,7 @@ from notary.journal_segment import SegmentHead, encode_segment
 from notary.journal_tables import CHANGE
 from notary.ledger import TreeHead, read_head
 from storage.database import METADATA, Database
-from storage.errors import ObjectExists, ObjectNotFound
+from storage.errors import ObjectExists
 from storage.objects import ObjectStore
 
 PREFIX: Final = "journal/"
@@ -49,7 +49,7 @@ JOURNAL = sa.Table(
     sa.Column("staged", sa.LargeBinary),
 )
 _ONLY = 1
-_KEY = re.compile(r"journal/([0-9]{6})/([0-9]{9})")
+_KEY = re.compile(r"journal/([0-9]{6})/([0-9]{9})(?:\.([1-9][0-9]{0,5}))?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,11 +101,20 @@ def segment_key(number: int) -> str:
 
 
 def segment_number(key: str) -> int | None:
-    """The inverse; None for what is no segment's key."""
+    """The inverse, of a segment that was written anew as well (`….1`, `….2`); None for what is
+    no segment's key."""
     match = _KEY.fullmatch(key)
-    if match is None or segment_key(int(match[2])) != key:
+    if match is None or segment_key(int(match[2])) != key.partition(".")[0]:
         return None
     return int(match[2])
+
+
+def segment_objects(objects: ObjectStore, number: int) -> tuple[str, ...]:
+    """The keys under which writings of this segment lie, the newest last. More than one only
+    where a crash left an older one."""
+    keys = (found.key for found in objects.walk(segment_key(number)))
+    ours = [key for key in keys if segment_number(key) == number]
+    return tuple(sorted(ours, key=lambda key: int(key.partition(".")[2] or 0)))
 
 
 def insert_journal(connection: sa.Connection, genesis: str) -> None:
@@ -199,19 +208,18 @@ class Journal:
 
     def check_end(self) -> None:
         """Raises Rollback where storage has a segment that this database knows nothing of."""
-        number = self._place().number
-        try:
-            self._objects.stat(segment_key(number))
-        except ObjectNotFound:
+        number = self.place().number
+        if not segment_objects(self._objects, number):
             return
-        if self._place().number == number:  # else another worker has just written it
+        if self.place().number == number:  # else another worker has just written it
             raise Rollback(
                 f"the database has written {number} journal segments, storage has "
                 f"{segment_key(number)}: this database is an old copy. `notary rebuild` makes the "
                 "newest one again, into an empty database"
             )
 
-    def _place(self) -> Place:
+    def place(self) -> Place:
+        """How far it came."""
         with self._database.reading() as connection:
             return read_place(connection)
 
@@ -295,7 +303,7 @@ class Journal:
     # --- 3: storage -----------------------------------------------------------------------
 
     def _put_staged(self) -> int:
-        place = self._place()
+        place = self.place()
         if place.staged is None:
             return 0
         key = segment_key(place.number - 1)

@@ -7,13 +7,12 @@ itself, not for what follows it.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
 from notary.errors import BadSignature, Corrupt, MalformedInput
-from notary.journal import PREFIX, segment_key, segment_number
+from notary.journal import PREFIX, segment_key, segment_number, segment_objects
 from notary.journal_segment import Segment, parse_segment
 from storage.errors import ObjectDiffers, ObjectNotFound
 from storage.objects import ObjectStore
@@ -48,7 +47,7 @@ def read_segment(objects: ObjectStore, number: int) -> bytes:
     parts: list[bytes] = []
     size = 0
     try:
-        for chunk in objects.open(segment_key(number)):
+        for chunk in _open(objects, number):
             parts.append(chunk)
             size += len(chunk)
             if size > MAX_SEGMENT_BYTES:
@@ -56,6 +55,16 @@ def read_segment(objects: ObjectStore, number: int) -> bytes:
     except (ObjectNotFound, ObjectDiffers) as exc:
         raise Corrupt(f"{name} is missing: {exc}", name=name) from exc
     return b"".join(parts)
+
+
+def _open(objects: ObjectStore, number: int) -> Iterator[bytes]:
+    try:
+        return objects.open(segment_key(number))
+    except ObjectNotFound:
+        rewritten = segment_objects(objects, number)
+        if not rewritten:
+            raise
+        return objects.open(rewritten[-1])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,16 +85,16 @@ def backwards(
     statement_keys: Iterable[bytes] | None,
 ) -> Iterator[Read]:
     """The segments before number `end`, the newest first. It must have the digest `newest`, or,
-    where that is None, a signature by one of the raw statement keys; without keys the caller asks
-    for that signature. Each gives the origin that those before it must have. After a fault the
-    chain is taken up again where it can be."""
+    where that is None, a signature by one of the raw statement keys; one that was written anew has
+    such a signature in any case. Without keys the caller asks for these. Each gives the origin that
+    those before it must have. After a fault the chain is taken up again where it can be."""
     expected = newest
     keys = None if statement_keys is None else tuple(statement_keys)
     for number in range(end - 1, -1, -1):
         try:
             data = read_segment(objects, number)
             segment = _checked(data, number, origin, expected)
-            if expected is None and keys is not None:
+            if keys is not None and (expected is None or segment.rewritten):
                 check_signed(segment, number, keys)
         except Corrupt as exc:
             yield Read(number=number, fault=exc)
@@ -111,7 +120,7 @@ def _checked(data: bytes, number: int, origin: str | None, expected: bytes | Non
         )
     if header.number != number:
         raise Corrupt(f"{name} is number {header.number}, moved here", name=name)
-    digest = hashlib.sha256(data).digest()
+    digest = segment.digest
     if expected is not None and digest != expected:
         raise Corrupt(
             f"{name} hashes to {digest.hex()}, what follows it names {expected.hex()}", name=name
@@ -128,9 +137,18 @@ def check_signed(segment: Segment, number: int, keys: Iterable[bytes]) -> None:
         raise Corrupt(f"{name}: {exc}", name=name) from exc
 
 
-def forwards(objects: ObjectStore, first: int, end: int, previous: bytes) -> Iterator[Segment]:
+def forwards(
+    objects: ObjectStore,
+    first: int,
+    end: int,
+    previous: bytes,
+    *,
+    statement_keys: Iterable[bytes] = (),
+) -> Iterator[Segment]:
     """Segments `first` up to `end`, the first of which follows one of digest `previous`, the last
-    of which was vouched for already. Raises Corrupt."""
+    of which was vouched for already; one that was written anew must be signed by one of the keys.
+    Raises Corrupt."""
+    keys = tuple(statement_keys)
     for number in range(first, end):
         name = f"journal segment {number}"
         segment = _checked(read_segment(objects, number), number, None, None)
@@ -139,5 +157,7 @@ def forwards(objects: ObjectStore, first: int, end: int, previous: bytes) -> Ite
                 f"{name} follows {segment.header.previous.hex()}, before it comes {previous.hex()}",
                 name=name,
             )
+        if segment.rewritten:
+            check_signed(segment, number, keys)
         previous = segment.digest
         yield segment

@@ -7,6 +7,12 @@ genesis document), the body's SHA-256 and size, which entries it holds, and the 
 if they reach it. So the newest segment's signature vouches for all before it. The body is a CBOR
 array of blocks: table, columns, rows, and the keys of rows that were removed.
 
+A segment that was written anew, since something in it was disposed of, begins with
+`evidence-journal-rewritten/v1`, which is signed as well, and its header has two members more:
+`stands_for`, the SHA-256 of the segment as it was first written, and `rewritten`, the time. It
+takes that one's place in the chain. Since no other segment names the digest of its bytes, its own
+signature must be looked at, wherever it stands.
+
 PURE.
 """
 
@@ -25,6 +31,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from notary.errors import BadSignature, MalformedInput
 
 MAGIC: Final = "evidence-journal/v1"
+REWRITTEN: Final = "evidence-journal-rewritten/v1"
 MAX_BODY_BYTES: Final = 256 << 20
 """Of an uncompressed body. Written ones end far below it."""
 LEVEL: Final = 1
@@ -67,11 +74,14 @@ class Header:
     at: str
     body_digest: bytes
     body_size: int
+    stands_for: bytes | None = None
+    """Of a segment that was written anew: the digest of the first writing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Segment:
-    """`digest` is over the whole segment: what the next one names."""
+    """`digest` is what the next one names: over the whole segment, as it was first written. Of a
+    `rewritten` one it is its signer's word."""
 
     header: Header
     blocks: tuple[Block, ...]
@@ -79,12 +89,17 @@ class Segment:
     signed: bytes
     signature: bytes
 
+    @property
+    def rewritten(self) -> bool:
+        return self.header.stands_for is not None
+
     def check_signature(self, keys: Iterable[bytes]) -> None:
         """By one of the raw Ed25519 keys. Raises BadSignature."""
         for key in keys:
             try:
                 Ed25519PublicKey.from_public_bytes(key).verify(
-                    self.signature, _to_be_signed(self.signed)
+                    self.signature,
+                    _to_be_signed(REWRITTEN if self.rewritten else MAGIC, self.signed),
                 )
                 return
             except InvalidSignature:
@@ -105,7 +120,7 @@ def encode_segment(
     sign: Callable[[bytes], bytes],
 ) -> bytes:
     """`sign` is given what the statement key signs."""
-    body = cbor2.dumps([[each.table, each.columns, each.rows, each.gone] for each in blocks])
+    body = _body_of(blocks)
     header: bytes = cbor2.dumps(
         {
             "origin": origin,
@@ -120,8 +135,31 @@ def encode_segment(
         },
         canonical=True,
     )
-    signature = sign(_to_be_signed(header))
-    encoded: bytes = cbor2.dumps([MAGIC, header, signature, zlib.compress(body, LEVEL)])
+    return _sealed(MAGIC, header, body, sign)
+
+
+def rewrite_segment(
+    segment: Segment, *, blocks: Sequence[Block], at: str, sign: Callable[[bytes], bytes]
+) -> bytes:
+    """The segment with these blocks instead, to take its place. `at` is RFC 3339."""
+    said: dict[str, Any] = cbor2.loads(segment.signed)
+    body = _body_of(blocks)
+    said |= {
+        "stands_for": segment.digest,
+        "rewritten": at,
+        "body": [hashlib.sha256(body).digest(), len(body)],
+    }
+    return _sealed(REWRITTEN, cbor2.dumps(said, canonical=True), body, sign)
+
+
+def _body_of(blocks: Sequence[Block]) -> bytes:
+    body: bytes = cbor2.dumps([[each.table, each.columns, each.rows, each.gone] for each in blocks])
+    return body
+
+
+def _sealed(magic: str, header: bytes, body: bytes, sign: Callable[[bytes], bytes]) -> bytes:
+    signature = sign(_to_be_signed(magic, header))
+    encoded: bytes = cbor2.dumps([magic, header, signature, zlib.compress(body, LEVEL)])
     return encoded
 
 
@@ -129,8 +167,13 @@ def parse_segment(data: bytes) -> Segment:
     """The signature is not looked at. Raises MalformedInput."""
     try:
         match cbor2.loads(data):
-            case [str(magic), bytes(signed), bytes(signature), bytes(packed)] if magic == MAGIC:
-                header = _header(cbor2.loads(signed))
+            case [
+                ("evidence-journal/v1" | "evidence-journal-rewritten/v1") as magic,
+                bytes(signed),
+                bytes(signature),
+                bytes(packed),
+            ]:
+                header = _header(cbor2.loads(signed), rewritten=magic == REWRITTEN)
             case _:
                 raise ValueError(f"not an {MAGIC} segment")
         body = _unpack(packed, header)
@@ -141,14 +184,14 @@ def parse_segment(data: bytes) -> Segment:
     return Segment(
         header=header,
         blocks=blocks,
-        digest=hashlib.sha256(data).digest(),
+        digest=header.stands_for or hashlib.sha256(data).digest(),
         signed=signed,
         signature=signature,
     )
 
 
-def _to_be_signed(header: bytes) -> bytes:
-    return MAGIC.encode() + b"\0" + header
+def _to_be_signed(magic: str, header: bytes) -> bytes:
+    return magic.encode() + b"\0" + header
 
 
 def _unpack(packed: bytes, header: Header) -> bytes:
@@ -164,7 +207,10 @@ def _unpack(packed: bytes, header: Header) -> bytes:
     return body
 
 
-def _header(said: Any) -> Header:
+def _header(said: Any, *, rewritten: bool) -> Header:
+    stands_for = said["stands_for"] if rewritten else None
+    if rewritten and not (isinstance(stands_for, bytes) and len(stands_for) == 32):
+        raise ValueError("header of a segment written anew does not say what it stands for")
     match said:
         case {
             "origin": str(origin),
@@ -185,6 +231,7 @@ def _header(said: Any) -> Header:
                 at=at,
                 body_digest=body_digest,
                 body_size=body_size,
+                stands_for=stands_for,
             )
     raise ValueError("header is not as it must be")
 

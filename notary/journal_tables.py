@@ -63,6 +63,9 @@ WAYS: Final[dict[str, Way]] = {
     "audit_run": Way.CHANGED,
     "audit_range": Way.CHANGED,
     "audit_finding": Way.CHANGED,
+    "retention": Way.CHANGED,
+    "legal_hold": Way.CHANGED,
+    "disposal": Way.CHANGED,
     # Whoever was signed in signs in again; an account without a password needs `notary link`.
     "session": Way.LOST,
     "sign_in_link": Way.LOST,

@@ -61,6 +61,12 @@ class EventKind(StrEnum):
     ISSUER_RETIRED = "issuer-retired"
     FIXITY_FAILED = "fixity-failed"
     AUDIT_FINISHED = "audit-finished"
+    RETENTION_SET = "retention-set"
+    HOLD_PLACED = "hold-placed"
+    HOLD_RELEASED = "hold-released"
+    DISPOSAL_REQUESTED = "disposal-requested"
+    DISPOSAL_WITHDRAWN = "disposal-withdrawn"
+    DISPOSED = "disposed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +130,10 @@ class Deposit:
     disclosures: tuple[str, ...]
     received_at: datetime
     registered_at: datetime
+    data_key: bytes | None = None
+    """What the stored original is encrypted with, wrapped. None where it is not encrypted."""
+    disposed_at: datetime | None = None
+    """Since then the original and what proves the record's sections are gone from here."""
     object_version: str | None = None
     """Storage's own name for the original's very bytes, where it has one."""
 

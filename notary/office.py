@@ -28,6 +28,8 @@ from notary.authority import EmbeddedAuthority, create_chain
 from notary.batch import BatchIntake
 from notary.chronicle import Chronicle
 from notary.clock import Clock, SystemClock
+from notary.destruction import Destructions
+from notary.disposing import Disposing
 from notary.errors import Corrupt, MalformedInput, Unreachable
 from notary.halt import Halt
 from notary.house import (
@@ -43,11 +45,13 @@ from notary.issue import SOFTWARE, Issue
 from notary.issuers import Issuers
 from notary.journal import PREFIX as JOURNAL_PLACE
 from notary.journal import Journal, insert_journal
+from notary.keeping import Keeping
 from notary.keyring import Keyring, head_signer
 from notary.keys import HouseKeys, load_key, raw_public, write_key
 from notary.keystore import KeyStore
 from notary.ledger import Ledger, create_log
 from notary.model import Role, check_label, uuid7
+from notary.originals import Originals
 from notary.people import People
 from notary.register import Register
 from notary.registering import Registering
@@ -65,6 +69,7 @@ from notary.trust import Trust
 from notary.tsa import EmbeddedTransport, HttpAuthority, TimestampAuthority
 from notary.witness import Witnesses
 from notary.witnessing import Witnessing
+from notary.wrapping import Wrapping, make_wrapping_key
 from storage.database import Database
 from storage.durable import write_file
 from storage.errors import StorageError
@@ -117,6 +122,8 @@ def found(
             code="journal_exists",
         )
     keys = open_keys(settings).found()
+    if settings.encryption:
+        make_wrapping_key(settings.home / "keys", clock.now(), randomness)
     root, certificate, tsa_key = create_chain(name[:40], clock.now())
     write_key(settings.home / "keys", TSA_KEY, tsa_key)
     chain = b"".join(
@@ -178,6 +185,10 @@ class Office:
         self.keyring = Keyring(self.database, open_keys(settings), self.house.genesis)
         self.ledger = Ledger(self.database)
         self.objects = open_objects(settings)
+        self.wrapping = Wrapping(
+            settings.home / "keys", on=bool(settings.encryption), randomness=self.randomness
+        )
+        self.originals = Originals(objects=self.objects, wrapping=self.wrapping)
         self.journal = Journal(
             database=self.database,
             objects=open_objects(settings, locked=False),
@@ -225,7 +236,7 @@ class Office:
             register=self.register,
             ledger=self.ledger,
             sequencer=self.sequencer,
-            objects=self.objects,
+            originals=self.originals,
             keyring=self.keyring,
             clock=self.clock,
             randomness=self.randomness,
@@ -262,7 +273,7 @@ class Office:
             ledger=self.ledger,
             stamps=self.stamps,
             chronicle=self.chronicle,
-            objects=self.objects,
+            originals=self.originals,
             rereads=Rereads(self.database),
             clock=self.clock,
             randomness=self.randomness,
@@ -273,9 +284,37 @@ class Office:
             base_url=settings.base_url,
         )
 
+        self.keeping = Keeping(
+            database=self.database,
+            chronicle=self.chronicle,
+            objects=self.objects,
+            clock=self.clock,
+            randomness=self.randomness,
+            days=settings.retention_days,
+        )
+        self.disposing = Disposing(
+            database=self.database,
+            chronicle=self.chronicle,
+            journal=self.journal,
+            journal_objects=open_objects(settings, locked=False),
+            objects=self.objects,
+            keyring=self.keyring,
+            origin=self.house.origin,
+            clock=self.clock,
+            randomness=self.randomness,
+            days=settings.retention_days,
+        )
+        self.destructions = Destructions(
+            database=self.database,
+            ledger=self.ledger,
+            keyring=self.keyring,
+            clock=self.clock,
+            issuer=Issuer(name=self.house.name, origin=self.house.origin, software=SOFTWARE),
+        )
         self.auditing = Auditing(
             database=self.database,
             objects=self.objects,
+            wrapping=self.wrapping,
             ledger=self.ledger,
             keyring=self.keyring,
             chronicle=self.chronicle,
@@ -319,6 +358,7 @@ class Office:
     def examine(self) -> None:
         """On every start, before a door opens. Raises IntegrityError or Unreachable."""
         self.check_log()
+        self.wrapping.check()
         check_published(self.settings.home, self.ledger, self.log_keys_at)
         try:
             self.objects.examine()

@@ -17,7 +17,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -153,7 +153,8 @@ def _survey(objects: ObjectStore, settings: Settings, progress: Progress) -> _Su
         progress("reading", listed.end - read.number, listed.end)
         journal.take(read)
     newest, history = journal.sound()
-    check_signed(newest, newest.header.number, history.all().statement)
+    for segment in (newest, *journal.rewritten):
+        check_signed(segment, segment.header.number, history.all().statement)
     return _Survey(
         history=history,
         segments=listed.end,
@@ -174,6 +175,8 @@ class _Journal:
     rotations: dict[int, Registered] = field(default_factory=dict)
     previous: bytes = b""
     faults: list[Corrupt] = field(default_factory=list)
+    rewritten: list[Segment] = field(default_factory=list)
+    """Without their blocks."""
 
     def take(self, read: Read) -> None:
         if read.segment is None:
@@ -181,6 +184,8 @@ class _Journal:
             self.faults.append(read.fault)
             return
         self.newest = self.newest or read.segment
+        if read.segment.rewritten:
+            self.rewritten.append(replace(read.segment, blocks=()))
         self.head = self.head or read.segment.header.head
         self.genesis = self.genesis or _genesis_in(read.segment)
         for serial, registered in _rotations_in(read.segment):
@@ -309,7 +314,10 @@ def _replay(
         )
     if before.segments == survey.segments:
         return
-    segments = forwards(objects, before.segments, survey.segments, before.digest)
+    segments = forwards(
+        objects, before.segments, survey.segments, before.digest,
+        statement_keys=survey.history.all().statement,
+    )  # fmt: skip
     for group in _groups(segments):
         replay(database, group, clock.now())
         progress("segments", group[-1].header.number + 1, survey.segments)

@@ -15,7 +15,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from notary.clock import parse_rfc3339, rfc3339
 from notary.digests import DIGEST, found_by
-from notary.errors import Conflict, MalformedInput, NotFound
+from notary.errors import Conflict, Gone, MalformedInput, NotFound
 from notary.model import Case, CustodyEvent, Deposit, EventKind
 from storage.database import METADATA, Database, Prepared
 
@@ -67,6 +67,8 @@ DEPOSIT = sa.Table(
     sa.Column("registered_at", sa.String(27), nullable=False),
     sa.Column("batch_id", sa.String(36)),
     sa.Column("batch_row", sa.Integer),
+    sa.Column("data_key", sa.LargeBinary),
+    sa.Column("disposed_at", sa.String(27)),
     sa.Column("object_version", sa.Text),
     sa.UniqueConstraint("account_id", "client_reference"),
 )
@@ -291,6 +293,15 @@ def find_deposit(connection: sa.Connection, *where: sa.ColumnElement[bool]) -> D
     return None if row is None else _deposit(row)
 
 
+def check_not_disposed(deposit: Deposit | None) -> None:
+    """Raises Gone (`deposit_disposed`)."""
+    if deposit is not None and deposit.disposed_at is not None:
+        raise Gone(
+            f"deposit {deposit.id} was disposed of at {rfc3339(deposit.disposed_at)}; its entry "
+            f"{deposit.index} stays in the ledger"
+        )
+
+
 def deposit_row(deposit: Deposit) -> dict[str, Any]:
     """For INSERT_DEPOSIT."""
     return {
@@ -312,6 +323,7 @@ def deposit_row(deposit: Deposit) -> dict[str, Any]:
         "disclosures": " ".join(deposit.disclosures),
         "received_at": rfc3339(deposit.received_at),
         "registered_at": rfc3339(deposit.registered_at),
+        "data_key": deposit.data_key,
         "object_version": deposit.object_version,
     }
 
@@ -419,6 +431,8 @@ def _deposit(row: sa.Row[Any]) -> Deposit:
         disclosures=tuple(row.disclosures.split()),
         received_at=parse_rfc3339(row.received_at),
         registered_at=parse_rfc3339(row.registered_at),
+        data_key=row.data_key,
+        disposed_at=None if row.disposed_at is None else parse_rfc3339(row.disposed_at),
         object_version=row.object_version,
     )
 

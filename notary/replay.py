@@ -133,7 +133,9 @@ def finish(database: Database, genesis: str, head: TreeHead, signed_at: str | No
         connection.execute(sa.delete(DIGEST))
         digests = SortedDigests(connection)
         for row in connection.execute(
-            sa.select(DEPOSIT.c.idx, DEPOSIT.c.sha256).order_by(DEPOSIT.c.idx),
+            sa.select(DEPOSIT.c.idx, DEPOSIT.c.sha256)
+            .where(DEPOSIT.c.disposed_at.is_(None))
+            .order_by(DEPOSIT.c.idx),
             execution_options={"yield_per": CHUNK},
         ):
             digests.add(row.idx, row.sha256)

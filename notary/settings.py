@@ -65,6 +65,12 @@ class Settings:
         "home/keys (searched in any case), or pkcs11:token=…?module-path=…&pin-source=…; "
         "default file:",
     )
+    encryption: str = _knob(
+        "",
+        str,
+        "wrapping key for the data keys of new originals: file: for home/keys, made by `notary "
+        "wrapping-key`; empty stores originals as they are",
+    )
     digests: tuple[str, ...] = _knob(
         ("sm3",), _list, "digests beside SHA-256: any of sm3, sha-512; empty for none"
     )
@@ -108,6 +114,9 @@ class Settings:
     entries_per_minute: int = _knob(600, _number, "requests to /entries per address and minute")
     orphan_hours: int = _knob(
         24, _number, "hours after which an upload that never became a deposit is swept"
+    )
+    retention_days: int = _knob(
+        0, _number, "days after registration before which no deposit is disposed of; 0 for no rule"
     )
     audit_days: int = _knob(
         30, _number, "days between audits that read every original again; 0 for none by itself"
@@ -159,6 +168,8 @@ class Settings:
                 parse_key_place(text)
             except MalformedInput as exc:
                 problems.append(f"NOTARY_KEYS: {exc}")
+        if self.encryption not in ("", "file:"):
+            problems.append(f"NOTARY_ENCRYPTION={self.encryption!r}, not empty or file:")
         if self.tsa_urls and self.tsa_roots is None:
             problems.append("NOTARY_TSA_URLS needs NOTARY_TSA_ROOTS: whose tokens to believe")
         if self.tsa_roots is not None and not self.tsa_roots.is_file():
@@ -177,6 +188,8 @@ class Settings:
                 f"NOTARY_DOWNLOAD_LINK_SECONDS={self.download_link_seconds}, not 0 to "
                 f"{MAX_LINK_SECONDS}"
             )
+        if not 0 <= self.retention_days <= 36_500:
+            problems.append(f"NOTARY_RETENTION_DAYS={self.retention_days}, not 0 to 36500")
         if not 0 <= self.port <= 65535:
             problems.append(f"NOTARY_PORT={self.port}")
         return problems

@@ -236,6 +236,11 @@ class Stamps:
 
     def keep_document(self, deposit_id: str, tokens: Sequence[Token], *, done: bool) -> None:
         with self._database.writing() as connection:
+            due = sa.select(DOCUMENT_DUE.c.deposit_id).where(
+                DOCUMENT_DUE.c.deposit_id == deposit_id
+            )
+            if connection.execute(due.with_for_update()).first() is None:
+                return  # another worker was faster, or it was disposed of meanwhile
             for token in tokens:
                 _insert_token(connection, token, size=None, deposit_id=deposit_id)
             if done:

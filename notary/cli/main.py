@@ -47,6 +47,7 @@ LOADED_WHEN_ASKED_FOR = {
     "issuer": "notary.cli.issuer",
     "journal": "notary.cli.restore",
     "keys": "notary.cli.keys",
+    "wrapping-key": "notary.cli.wrapping",
     "rebuild": "notary.cli.restore",
     "audit": "notary.cli.audit",
 }
@@ -62,7 +63,7 @@ class _Commands(click.Group):
         module = LOADED_WHEN_ASKED_FOR.get(cmd_name)
         if module is None:
             return super().get_command(ctx, cmd_name)
-        found: click.Command = getattr(importlib.import_module(module), cmd_name)
+        found: click.Command = getattr(importlib.import_module(module), cmd_name.replace("-", "_"))
         return found
 
 
@@ -212,6 +213,7 @@ def check_all(*, depth: str, state: Path | None) -> None:
     found_ = fsck(
         database=house.database,
         objects=house.objects,
+        wrapping=house.wrapping,
         trust=house.trust,
         strays_before=house.clock.now() - timedelta(hours=house.settings.orphan_hours),
         depth=Depth(depth),
@@ -223,7 +225,8 @@ def check_all(*, depth: str, state: Path | None) -> None:
     for fault in found_.faults:
         click.echo(f"✗ {fault.name}: {fault.detail}")
     click.echo(
-        f"{found_.entries} entries, {found_.deposits} deposits, {found_.events} events, "
+        f"{found_.entries} entries, {found_.deposits} deposits ({found_.disposed} disposed of), "
+        f"{found_.events} events, "
         f"{found_.statements} outside statements, {found_.policies} policies, "
         f"{found_.tokens} tokens, {found_.originals} originals read again; "
         f"{found_.segments} journal segments, {found_.journal_lag} entries not in them yet; "

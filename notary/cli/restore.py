@@ -48,6 +48,7 @@ def rebuild(*, mirror: Path | None) -> None:
     found = fsck(
         database=house.database,
         objects=house.objects,
+        wrapping=house.wrapping,
         trust=house.trust,
         strays_before=house.clock.now(),
         depth=Depth.LEDGER,

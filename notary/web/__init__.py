@@ -28,6 +28,7 @@ from notary.web import (
     problems,
     scitt,
     scrapi,
+    standing,
     status,
     verification,
 )
@@ -75,7 +76,7 @@ def build(office: Office) -> APIFlask:
     limiter = _limiter(app)
     for blueprint in (
         api.bp, batches.bp, people.bp, verification.bp, log.bp, scitt.bp, scrapi.bp, issuers.bp,
-        audits.bp,
+        audits.bp, standing.bp,
         status.bp, pages.bp,
     ):  # fmt: skip
         app.register_blueprint(blueprint)

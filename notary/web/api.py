@@ -17,7 +17,6 @@ from notary.batch_rows import MAX_ROW_BYTES
 from notary.declaration import parse_label
 from notary.digest import SHA256, encode_digest_field, parse_digests
 from notary.errors import Conflict, MalformedInput, Rejected
-from notary.intake import object_key
 from notary.model import Case, Deposit, EventKind, Principal, check_label, uuid7
 from notary.provenance import MAX_BYTES as PROVENANCE_BYTES
 from notary.register import insert_case, insert_party
@@ -176,7 +175,7 @@ def show_deposit(deposit_id: str) -> Response:
 @describe(
     "The certificate, machine part",
     answers={200: answer("the certificate", {"type": "object"}, media=CERTIFICATE_TYPE)},
-    problems=(404,),
+    problems=(404, 410),
     path=ID,
 )
 def certificate_json(deposit_id: str) -> Response:
@@ -190,7 +189,7 @@ def certificate_json(deposit_id: str) -> Response:
 @describe(
     "The certificate for people, the machine part attached",
     answers={200: answer("the certificate", BYTES, media="application/pdf")},
-    problems=(404,),
+    problems=(404, 410),
     parameters=[LANG],
     path=ID,
 )
@@ -210,7 +209,7 @@ def certificate_pdf(deposit_id: str) -> Response:
 @describe(
     "Certificate, original and proofs in one file",
     answers={200: answer("the bundle", BYTES, media="application/zip")},
-    problems=(404,),
+    problems=(404, 410),
     path=ID,
 )
 def bundle(deposit_id: str) -> Response:
@@ -227,7 +226,7 @@ def bundle(deposit_id: str) -> Response:
 @describe(
     "The RFC 3161 response over the original itself",
     answers={200: answer("the token", BYTES, media="application/timestamp-reply")},
-    problems=(404,),
+    problems=(404, 410),
     path=ID,
 )
 def timestamp(deposit_id: str) -> Response:
@@ -240,7 +239,7 @@ def timestamp(deposit_id: str) -> Response:
 @describe(
     "The C2SP tlog-proof of the certificate's entry",
     answers={200: answer("the proof", TEXT, media="text/plain")},
-    problems=(404,),
+    problems=(404, 410),
     path=ID,
 )
 def proof(deposit_id: str) -> Response:
@@ -269,7 +268,7 @@ def proof(deposit_id: str) -> Response:
         ),
         302: answer("a link into storage, where a setting says so", headers=("Location",)),
     },
-    problems=(404, 409, 416),
+    problems=(404, 409, 410, 416),
     parameters=[
         header("Range", "one byte range (RFC 9110)"),
         header("If-Range", "the ETag that the range is of; another one gives the whole"),
@@ -285,8 +284,13 @@ def content(deposit_id: str) -> Response:
         _record(EventKind.DOWNLOADED, by, deposit, subject="original, by a link into storage")
         return Response(status=302, headers={"Location": link, "Cache-Control": "no-store"})
     first, end = _range(deposit.size, f'"{deposit.sha256}"')
-    chunks = office().objects.open(
-        object_key(deposit.id), offset=first, length=end - first, version=deposit.object_version
+    chunks = office().originals.open(
+        deposit.id,
+        data_key=deposit.data_key,
+        size=deposit.size,
+        offset=first,
+        length=end - first,
+        version=deposit.object_version,
     )
     part = (first, end) != (0, deposit.size)
     _record(
@@ -497,8 +501,9 @@ def _link(deposit: Deposit) -> str | None:
     seconds = office().settings.download_link_seconds
     if not seconds:
         return None
-    return office().objects.link(
-        object_key(deposit.id),
+    return office().originals.link(
+        deposit.id,
+        data_key=deposit.data_key,
         version=deposit.object_version,
         name=deposit.name or deposit.id,
         lifetime=timedelta(seconds=seconds),

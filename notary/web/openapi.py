@@ -15,6 +15,8 @@ from flask import Flask
 from notary import provenance
 from notary.access import Act
 from notary.audits import Kind, Scope
+from notary.disposals import State
+from notary.standing import Rule
 from notary.web.problems import MEDIA_TYPE, TITLES
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -142,8 +144,9 @@ SCHEMAS: dict[str, dict[str, Any]] = {
             "id": UUID,
             "leaf_index": INDEX,
             "name": nullable(TEXT),
-            "size": INDEX,
-            "digests": ref("Digests"),
+            "size": nullable(INDEX),
+            "digests": nullable(ref("Digests")),
+            "disposed_at": nullable(TIME),
             "media_type": _object({"declared": nullable(TEXT), "detected": nullable(TEXT)}),
             "stored": {"type": "boolean"},
             "case": nullable(UUID),
@@ -164,8 +167,9 @@ SCHEMAS: dict[str, dict[str, Any]] = {
             "id": UUID,
             "leaf_index": INDEX,
             "name": nullable(TEXT),
-            "size": INDEX,
-            "sha256": HEX64,
+            "size": nullable(INDEX),
+            "sha256": nullable(HEX64),
+            "disposed_at": nullable(TIME),
             "case": nullable(UUID),
             "exhibit": nullable(TEXT),
             "client_reference": nullable(TEXT),
@@ -217,6 +221,56 @@ SCHEMAS: dict[str, dict[str, Any]] = {
     "Case": _object({"id": UUID, "court": TEXT, "number": TEXT, "title": TEXT, "opened_at": TIME}),
     "NewCase": _object({"court": LABEL, "number": LABEL, "title": LABEL}),
     "NewParty": _object({"account": LABEL}),
+    "Reason": _object({"reason": LABEL}),
+    "NewRetention": _object({"until": TIME, "basis": LABEL}),
+    "NewDisposal": _object({"reason": LABEL, "basis": LABEL}),
+    "Retention": _object(
+        {
+            "rule": {"type": "string", "enum": list(Rule)},
+            "until": TIME,
+            "basis": TEXT,
+            "set_by": nullable(TEXT),
+            "set_at": nullable(TIME),
+        }
+    ),
+    "Hold": _object(
+        {
+            "id": UUID,
+            "rule": {"type": "string", "enum": list(Rule)},
+            "deposit": nullable(UUID),
+            "case": nullable(UUID),
+            "reason": TEXT,
+            "placed_by": TEXT,
+            "placed_at": TIME,
+        }
+    ),
+    "Standing": _object(
+        {
+            "retained_until": nullable(TIME),
+            "retentions": {"type": "array", "items": ref("Retention")},
+            "holds": {"type": "array", "items": ref("Hold")},
+            "disposal": nullable(ref("Disposal")),
+        }
+    ),
+    "Disposal": _object(
+        {
+            "id": UUID,
+            "deposit": UUID,
+            "state": {"type": "string", "enum": list(State)},
+            "reason": TEXT,
+            "basis": TEXT,
+            "requested_by": TEXT,
+            "requested_at": TIME,
+            "approved_by": nullable(TEXT),
+            "approved_at": nullable(TIME),
+            "withdrawn_by": nullable(TEXT),
+            "withdrawn_at": nullable(TIME),
+            "erased_at": nullable(TIME),
+            "waits_until": nullable(TIME),
+            "discarded_at": nullable(TIME),
+            "links": {"type": "object", "additionalProperties": TEXT},
+        }
+    ),
     "CustodyEvent": _object(
         {
             "id": UUID,

@@ -16,6 +16,7 @@ from notary.record import parse_disclosure
 from notary.web import api, paging, present, uploads
 from notary.web.auth import office
 from notary.web.pages_frame import bp, go, in_other_language, link, may, person, render, said
+from notary.web.pages_standing import standing_of
 
 TRAIL = 20
 """Events shown with an exhibit; the trail's own page has them all."""
@@ -102,6 +103,7 @@ def _case(
         "case.html",
         200 if problem is None else problem.status,
         case=shown,
+        **standing_of(shown),
         page=paging.page(found, wanted, cursor=lambda d: str(d.index), show=lambda d: d),
         reread=office().auditing.rereads.last([each.index for each in found]),
         first="after" not in request.args,
@@ -168,8 +170,9 @@ def deposit(deposit_id: str) -> Response:
     sections: dict[str, Any] = dict(parse_disclosure(text) for text in found.disclosures)
     events = house.register.events(deposit_id=found.id, limit=TRAIL + 1)
     return render(
-        "deposit.html",
+        "deposit.html" if found.disposed_at is None else "disposed.html",
         deposit=found,
+        **standing_of(found),
         case=None if found.case_id is None else house.register.case(found.case_id),
         sections=sections,
         stamped=stamped,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from apiflask import APIBlueprint
 from flask import Request, Response, request
@@ -12,7 +12,7 @@ from certs.container import read_container
 from certs.errors import CertificateMalformed
 from notary.declaration import parse_object, parse_size
 from notary.digest import Digester, parse_digests
-from notary.errors import MalformedInput, TooLarge
+from notary.errors import MalformedInput, NotFound, TooLarge
 from notary.report import report_object
 from notary.verdict import Document, Report
 from notary.verify import verify
@@ -65,7 +65,7 @@ def _json(request: Request) -> Report:
         if not isinstance(digests, dict):
             raise MalformedInput("digests and size belong together", code="digests_malformed")
         document = Document(digests=parse_digests(digests), size=parse_size(size))
-    return verify(certificate.encode("utf-8"), document, office().trust)
+    return known_here(verify(certificate.encode("utf-8"), document, office().trust))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +122,21 @@ def read_hand_in(request: Request) -> HandedIn:
 
 def judge(given: HandedIn) -> Report:
     """Against the house's own trust."""
-    return verify(given.certificate, given.document, office().trust)
+    return known_here(verify(given.certificate, given.document, office().trust))
+
+
+def known_here(report: Report) -> Report:
+    """What verification alone can't know: that this house has since disposed of its copy."""
+    facts = report.facts
+    if report.code != "match" or facts is None or facts.origin != office().house.origin:
+        return report
+    try:
+        deposit = office().register.deposit(facts.deposit_id)
+    except NotFound:
+        return report
+    if deposit.disposed_at is None or not deposit.stored:
+        return report
+    return replace(report, code="match_disposed")
 
 
 def _machine_part(container: bytes) -> bytes:

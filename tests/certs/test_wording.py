@@ -15,7 +15,12 @@ AT = datetime(2026, 11, 24, 14, 3, 5, 999999, tzinfo=UTC)
 EN, ZH = load_wording("en"), load_wording("zh")
 
 VERDICTS = {
-    "confirmed": {"match", "match_not_yet_anchored", "match_digest_only_record"},
+    "confirmed": {
+        "match",
+        "match_not_yet_anchored",
+        "match_disposed",
+        "match_digest_only_record",
+    },
     "not_this_file": {"digest_mismatch", "size_mismatch", "empty_file", "certificate_file_given"},
     "not_genuine": {
         "signature_invalid",

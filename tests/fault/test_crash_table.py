@@ -117,6 +117,22 @@ WRITES: dict[str, tuple[str, ...]] = {
     ),
     "admission": ("insert registration_policy", "insert custody_event", *GROUP),
     "statement": ("delete waiting_statement", "insert signed_statement", *GROUP),
+    "retention-set": ("insert retention", "insert custody_event", *GROUP),
+    "hold": ("insert legal_hold", "insert custody_event", *GROUP),
+    "disposal-request": ("insert disposal", "insert custody_event", *GROUP),
+    "disposal": (
+        "update disposal", "delete document_timestamp_due", "delete timestamp_token",
+        "delete certificate", "update idempotency", "update audit_finding", "update deposit",
+        "update usage", "insert custody_event", *GROUP,
+    ),
+    "disposal-end": (
+        *STAGED, "original: fsync folder", "original: fsync folder 2", *SEGMENT,
+        "original: fsync folder 4", "original: fsync folder 5", "original: create 2",
+        "original: write 2", "original: fsync file 2", "original: link 2", "original: unlink 2",
+        "original: fsync folder 6", "original: unlink 3", "original: fsync folder 7",
+        "update disposal", "commit disposal", "original: unlink 4", "original: fsync folder 8",
+        "update disposal 2", "commit disposal 2",
+    ),
     "statement-later": (
         "delete waiting_statement", "insert waiting_statement", "commit waiting_statement",
     ),

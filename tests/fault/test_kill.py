@@ -222,7 +222,7 @@ def derive(watched: Watched, *, fully: bool) -> None:
         return
     found = Findings()
     with opened(watched.service) as office:
-        database, objects, history = office.database, office.objects, office.keyring.history()
+        database, objects, history = office.database, office.originals, office.keyring.history()
         derive_tree(database, history, found, _quietly)
         check_records(database, objects, history, found, Depth.ORIGINALS, watched.derived, _quietly)
     assert found.faults == []

@@ -30,7 +30,7 @@ from notary.registering import Registered
 from notary.rotation import Job, digest_of
 from notary.statement import POLICY_TYPE, ROTATION_TYPE, parse_statement
 from notary.tlog.note import open_note, parse_note
-from tests.harness import acts
+from tests.harness import acts, disposal_acts
 from tests.harness.acts import Act, house, rows_of
 from tests.harness.issuer import OutsideIssuer, entry_of, id_of
 from tests.harness.restoring import rows_of as every_row
@@ -225,6 +225,7 @@ def _waiting_held(office: Office) -> None:
 
 ACTS: dict[str, Act] = {
     **acts.ACTS,
+    **disposal_acts.ACTS,
     "journal": Act(run=_journal, held=_journal_held),
     "journal-on": Act(run=_journal, held=_journal_held, spoil=_first_segment),
     "rotation": Act(run=_rotate, held=_rotate_held, outside=(OSError,)),

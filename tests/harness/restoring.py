@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,7 @@ def live(house: Office) -> Busy:
     house.registering.register(vendor.statement(b"later"), later=True)
     house.chronicle.record(EventKind.OPENED, actor="clerk", deposit_id=receipt.deposit.id)
     house.people.set_password(account, PASSWORD, keep="")
+    keep(house, case, deposits)
     stamp(house)
     cosign(house)
     audit(house, receipt.deposit)
@@ -105,6 +107,21 @@ def open_case(house: Office, by: Principal) -> Case:
         EventKind.CASE_OPENED, actor="clerk", case_id=case.id, subject=case.number, also=rows
     )
     return case
+
+
+def keep(house: Office, case: Case, deposits: list[Deposit]) -> None:
+    """A disposal that was asked for, a retention, and two holds of which one was released."""
+    account, _ = house.people.create_account("operator", "keeper", Role.CLERK)
+    by = Principal(
+        account_id=account.id, name=account.name, role=Role.CLERK, authenticated_by="password"
+    )
+    house.disposing.request(by, deposits[1], reason="term is over", basis="section 5")
+    until = house.clock.now() + timedelta(days=365)
+    house.keeping.retain(by, case, until=until, basis="section 6")
+    lifted = house.keeping.place(by, deposits[0], reason="order 1")
+    house.keeping.release(by, lifted, reason="order 2")
+    house.keeping.place(by, case, reason="order 3")
+    house.keeping.apply()
 
 
 def batch_lines(count: int) -> Iterable[bytes]:

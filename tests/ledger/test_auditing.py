@@ -280,11 +280,11 @@ class Failing:
         self._times = times
         self.up = True
 
-    def open(self, key: str, *, version: str | None) -> object:
+    def open(self, key: str, **_range: object) -> object:
         if not self.up or (key == self._key and self._times > 0):
             self._times -= 1
             raise StoreUnavailable(f"reading {key!r}: Input/output error")
-        return self._objects.open(key, version=version)
+        return self._objects.open(key)
 
     def check(self) -> None:
         if not self.up:

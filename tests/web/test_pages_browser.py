@@ -120,6 +120,7 @@ def check_page(page: Any) -> None:
         ("clerk", "/password"),
         ("clerk", "/accounts"),
         ("auditor", "{exhibit}"),
+        ("clerk", "/disposals"),
         ("party", "/cases"),
         ("administrator", "/accounts"),
         ("administrator", "{account}"),
