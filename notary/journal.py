@@ -31,6 +31,7 @@ from notary.journal_rows import SLICE, changed_rows, entered_at, entered_rows, n
 from notary.journal_segment import SegmentHead, encode_segment
 from notary.journal_tables import CHANGE
 from notary.ledger import TreeHead, read_head
+from notary.schema import is_ahead
 from storage.database import METADATA, Database
 from storage.errors import ObjectExists, ObjectNotFound
 from storage.objects import ObjectStore
@@ -172,7 +173,8 @@ class Journal:
         self._turn = threading.Lock()
 
     def run(self) -> Written:
-        """Writes what is new; what comes in meanwhile is for the next time.
+        """Writes what is new; what comes in meanwhile is for the next time. Writes nothing where
+        the database is a revision ahead: a worker of the newer software does.
 
         Raises Corrupt (both digests named) where something else lies under a segment's key, and
         what the store raises; nothing is lost then, and the next run goes on.
@@ -181,6 +183,9 @@ class Journal:
             segments = self._put_staged()
             while True:
                 with self._database.reading() as connection:
+                    if is_ahead(connection):
+                        # A row would be kept without the columns that we do not know.
+                        return Written(segments=segments, covered=None)
                     if not _is_due(connection):
                         covered = read_head(connection).checkpoint
                         return Written(segments=segments, covered=covered)
@@ -193,9 +198,9 @@ class Journal:
                     return Written(segments=segments, covered=draft.head.checkpoint)
 
     def is_due(self) -> bool:
-        """There is something that the journal has not."""
+        """There is something that the journal has not, and that we can write."""
         with self._database.reading() as connection:
-            return _is_due(connection)
+            return _is_due(connection) and not is_ahead(connection)
 
     def check_end(self) -> None:
         """Raises Rollback where storage has a segment that this database knows nothing of."""

@@ -53,6 +53,7 @@ from notary.register import Register
 from notary.registering import Registering
 from notary.rereads import Rereads
 from notary.rotate import Rotating
+from notary.schema import check_schema, make_tables
 from notary.sequencer import Sequencer
 from notary.settings import Settings
 from notary.stamping import Stamping
@@ -141,7 +142,7 @@ def found(
         randomness=randomness(16),
     )
     with database.writing() as connection:
-        database.create_tables(connection)
+        make_tables(database, connection)
         create_log(connection, entry, now, sign)
         insert_house(connection, genesis)
         insert_journal(connection, genesis)
@@ -172,6 +173,7 @@ class Office:
             raise MalformedInput(
                 f"no house at {settings.home}: make one with `notary init`", code="no_house"
             )
+        check_schema(self.database)
         self.house = read_house(self.database)
         self.keyring = Keyring(self.database, open_keys(settings), self.house.genesis)
         self.ledger = Ledger(self.database)

@@ -23,6 +23,7 @@ from notary.journal_segment import Block, Segment
 from notary.journal_tables import CHANGE, Key, Way, tables
 from notary.ledger import ENTRY, Growing, TreeHead, begin_log, read_head, resign_head
 from notary.register import DEPOSIT, USAGE
+from notary.schema import make_tables
 from notary.stamps import SERIAL, STAMPED
 from notary.witness import WITNESSED
 from storage.database import METADATA, Database
@@ -46,7 +47,7 @@ def begin(database: Database, genesis: str, at: datetime) -> None:
     with database.writing() as connection:
         there = sa.inspect(connection).get_table_names()
         if not there:
-            database.create_tables(connection)
+            make_tables(database, connection)
             insert_journal(connection, genesis)
             begin_log(connection, at)
             return

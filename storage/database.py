@@ -116,16 +116,16 @@ class Database:
     def __repr__(self) -> str:
         return f"Database({shown_url(self.url)})"
 
-    def create_tables(self, connection: sa.Connection) -> None:
-        """Makes what is missing, in the caller's transaction: a crash leaves all or none."""
-        if not self.is_sqlite:
-            encoding = connection.execute(sa.text("SHOW server_encoding")).scalar()
-            if encoding != "UTF8":
-                raise StoreUnavailable(
-                    f"the database is in {encoding}, which can't hold every name: it must be "
-                    "created with encoding UTF8"
-                )
-        METADATA.create_all(connection)
+    def require_utf8(self, connection: sa.Connection) -> None:
+        """Raises StoreUnavailable for a database that can't hold every name."""
+        if self.is_sqlite:
+            return
+        encoding = connection.execute(sa.text("SHOW server_encoding")).scalar()
+        if encoding != "UTF8":
+            raise StoreUnavailable(
+                f"the database is in {encoding}, which can't hold every name: it must be "
+                "created with encoding UTF8"
+            )
 
     def has_tables(self) -> bool:
         """False for a database that `notary init` never finished with. Creates no file."""

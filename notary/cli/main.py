@@ -47,6 +47,7 @@ LOADED_WHEN_ASKED_FOR = {
     "issuer": "notary.cli.issuer",
     "journal": "notary.cli.restore",
     "keys": "notary.cli.keys",
+    "migrate": "notary.cli.migrate",
     "rebuild": "notary.cli.restore",
     "audit": "notary.cli.audit",
 }

@@ -46,6 +46,7 @@ from notary.provenance import parse_provenance
 from notary.receipt import parse_receipt, sign_inclusion
 from notary.record import EVIDENCE, build_record, parse_disclosure, parse_record
 from notary.rotation import parse_genesis_keys, parse_rotation
+from notary.schema import parse_revision
 from notary.signed_statement import parse_signed_statement
 from notary.statement import EVIDENCE_TYPE, StatementSigner, parse_statement
 from notary.tlog.checkpoint import (
@@ -201,6 +202,7 @@ PARSERS: dict[str, Parser] = {
     "notary.rotation.parse_rotation": Parser(
         parse=parse_rotation, error=BadRotation, samples=(CHAIN.registered[0].document,)
     ),
+    "notary.schema.parse_revision": malformed(parse_revision, "0003_from_0002"),
     "notary.signed_statement.parse_signed_statement": Parser(
         parse=parse_signed_statement,
         error=Rejected,
