@@ -168,7 +168,9 @@ class Office:
         self.settings = settings
         self.clock = clock or SystemClock()
         self.randomness = randomness
-        self.database = Database(settings.database_url)
+        self.database = Database(
+            settings.database_url, statement_timeout_s=settings.database_timeout
+        )
         if not self.database.has_tables():
             raise MalformedInput(
                 f"no house at {settings.home}: make one with `notary init`", code="no_house"

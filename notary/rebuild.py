@@ -118,7 +118,7 @@ def rebuild(
     tree = None if mirror is None else _open_mirror(mirror, identity)
     known = _known(survey, settings, identity, tree)
     _require_covered(known, survey, tree)
-    with closing(Database(settings.database_url)) as database:
+    with closing(Database(settings.database_url, statement_timeout_s=0)) as database:
         begin(database, survey.genesis, clock.now())
         resumed = done(database).segments
         _replay(database, objects, survey, clock, progress)

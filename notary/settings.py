@@ -63,6 +63,12 @@ class Settings:
         "home/keys (searched in any case), or pkcs11:token=…?module-path=…&pin-source=…; "
         "default file:",
     )
+    database_timeout: float = _knob(
+        30.0,
+        float,
+        "seconds that PostgreSQL may take over a statement, waiting for locks included; 0 for no "
+        "limit",
+    )
     digests: tuple[str, ...] = _knob(
         ("sm3",), _list, "digests beside SHA-256: any of sm3, sha-512; empty for none"
     )
@@ -164,6 +170,8 @@ class Settings:
         for name, value in (("DAYS", self.audit_days), ("RATE", self.audit_rate)):
             if value < 0:
                 problems.append(f"NOTARY_AUDIT_{name}={value}, less than nothing")
+        if self.database_timeout < 0:
+            problems.append(f"NOTARY_DATABASE_TIMEOUT={self.database_timeout}, less than nothing")
         if not 0 <= self.port <= 65535:
             problems.append(f"NOTARY_PORT={self.port}")
         return problems

@@ -74,6 +74,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "apiflask": ("notary/web/", "app.py"),
     "flask_limiter": ("notary/web/__init__.py",),
     "werkzeug": ("notary/web/",),
+    "psycopg": ("storage/postgres.py",),
     "boto3": ("storage/s3_client.py",),
     "botocore": ("storage/s3_client.py",),
     "rfc3161ng": ("notary/tsa.py",),
@@ -95,7 +96,8 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "segno": ("certs/",),
     "pypdf": ("certs/container.py",),
     "sqlalchemy": (
-        "storage/database.py", "notary/ledger.py", "notary/register.py", "notary/stamps.py",
+        "storage/database.py", "storage/prepared.py", "notary/ledger.py", "notary/register.py",
+        "notary/stamps.py",
         "notary/accounts.py", "notary/house.py", "notary/batch.py", "notary/issue.py",
         "notary/chronicle.py", "notary/people.py", "notary/sequencer.py", "notary/intake.py",
         "notary/fsck_tree.py", "notary/fsck_records.py", "notary/witness.py", "notary/issued.py",

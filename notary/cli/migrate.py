@@ -23,7 +23,7 @@ def migrate(*, check: bool) -> None:
     One transaction for each revision. Killed, it goes on when started again; started twice, the
     second one waits and has nothing to do."""
     settings = Settings.from_env(os.environ)
-    with closing(Database(settings.database_url)) as database:
+    with closing(Database(settings.database_url, statement_timeout_s=0)) as database:
         if not database.has_tables():
             raise MalformedInput(
                 f"no house at {settings.home}: make one with `notary init`", code="no_house"

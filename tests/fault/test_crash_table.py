@@ -313,8 +313,9 @@ FOUNDING = (
     "home: fsync folder",
     *(write for number in range(1, 6) for write in _whole_file("keys", number)),
     *_whole_file("home")[:-1], "home: fsync folder 2",
-    "insert tree_head", "insert entry", "insert tile", "update tree_head", "insert house",
-    "insert journal", "insert account", "insert sign_in_link", "commit sign_in_link",
+    "insert alembic_version", "insert tree_head", "insert entry", "insert tile",
+    "update tree_head", "insert house", "insert journal", "insert account",
+    "insert sign_in_link", "commit sign_in_link",
     "home: create 2", "home: write 2", "home: fsync file 2", "home: rename", "home: fsync folder 3",
 )  # fmt: skip
 
