@@ -186,7 +186,7 @@ class Journal:
                     if is_ahead(connection):
                         # A row would be kept without the columns that we do not know.
                         return Written(segments=segments, covered=None)
-                    if not _is_due(connection):
+                    if not is_due(connection):
                         covered = read_head(connection).checkpoint
                         return Written(segments=segments, covered=covered)
                     draft = self._draft(connection)
@@ -197,10 +197,21 @@ class Journal:
                     assert draft.head is not None
                     return Written(segments=segments, covered=draft.head.checkpoint)
 
+    def stage(self) -> None:
+        """Drafts and counts a segment where there is something new, and leaves it to the next run
+        to put it: for a backup, which needs a moment between two segments."""
+        with self._turn:
+            with self._database.reading() as connection:
+                if is_ahead(connection) or not is_due(connection):
+                    return
+                draft = self._draft(connection)
+            if draft is not None:
+                self._stage(draft)
+
     def is_due(self) -> bool:
         """There is something that the journal has not, and that we can write."""
         with self._database.reading() as connection:
-            return _is_due(connection) and not is_ahead(connection)
+            return is_due(connection) and not is_ahead(connection)
 
     def check_end(self) -> None:
         """Raises Rollback where storage has a segment that this database knows nothing of."""
@@ -326,7 +337,8 @@ class Journal:
         return 1
 
 
-def _is_due(connection: sa.Connection) -> bool:
+def is_due(connection: sa.Connection) -> bool:
+    """In this snapshot, there is something that the journal has not."""
     place, head = read_place(connection), read_head(connection)
     return (
         place.staged is not None
