@@ -54,6 +54,8 @@ from storage.durable import write_file
 
 READ_BYTES: Final = 1 << 20
 KEYS: Final = "keys-"
+_FOUNDING: Final = (f"{ROWS}{HOUSE.name}", f"{ROWS}{KEY_ROTATION.name}")
+"""They say whose signature is asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,9 +81,13 @@ def restore(
     `rebuild` raises: Rollback where something newer was signed than backup and journal reach.
     """
     with _opened(source) as folder:
-        manifest = _checked(folder, progress)
+        manifest = parse_manifest(_read(folder, MANIFEST))
+        founding = [part for part in manifest.parts if part.path in _FOUNDING]
+        _check_parts(folder, founding, progress)
         history = _history(folder)
         _check_signature(folder, history)
+        _check_revision(manifest)
+        _check_parts(folder, manifest.parts, progress)
         with closing(Database(settings.database_url, statement_timeout_s=0)) as database:
             _require_no_house(database, settings)
         written = _home(folder, manifest, settings.home)
@@ -132,17 +138,19 @@ def _read(folder: Path, name: str) -> bytes:
         ) from exc
 
 
-def _checked(folder: Path, progress: Progress) -> Manifest:
-    """Raises Corrupt naming the first file that is not what the manifest says."""
-    manifest = parse_manifest(_read(folder, MANIFEST))
+def _check_revision(manifest: Manifest) -> None:
     if parse_revision(manifest.revision).number > parse_revision(KNOWN).number:
         raise MalformedInput(
             f"the backup is of revision {manifest.revision}, this software knows {KNOWN}: "
             "restore it with the newer software",
             code="schema_new",
         )
-    for number, part in enumerate(manifest.parts):
-        progress("checking", number, len(manifest.parts))
+
+
+def _check_parts(folder: Path, parts: Sequence[Part], progress: Progress) -> None:
+    """Raises Corrupt naming the first file that is not what the manifest says."""
+    for number, part in enumerate(parts):
+        progress("checking", number, len(parts))
         digest = hashlib.sha256()
         try:
             with (folder / part.path).open("rb") as file:
@@ -155,7 +163,6 @@ def _checked(folder: Path, progress: Progress) -> Manifest:
                 f"{part.path} has sha-256 {digest.hexdigest()}, the manifest says {part.sha256}",
                 name=part.path,
             )
-    return manifest
 
 
 def _history(folder: Path) -> KeyHistory:
@@ -238,9 +245,7 @@ def _load(database: Database, folder: Path, manifest: Manifest, progress: Progre
         if sa.inspect(connection).get_table_names():
             return  # unfinished: `rebuild` goes on, or says whose it is
         make_tables(database, connection)
-        order = [
-            each for each in METADATA.sorted_tables if each is not HOUSE and each is not CHANGE
-        ]
+        order = [each for each in METADATA.sorted_tables if each not in (HOUSE, CHANGE)]
         for number, table in enumerate(order):
             progress("rows", number, len(order))
             if table.name in names:

@@ -24,7 +24,8 @@ ROWS: tuple[frozenset[str], ...] = tuple(
     for row in (
         "cli",
         "web",
-        "jobs traffic rebuild",
+        "restore",
+        "jobs traffic rebuild backup",
         "office",
         "batch issue fsck rotate stamping witnessing people monitor mirror admitting registering "
         "replay auditing collect",
@@ -48,7 +49,7 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "receipt",
         "keyhistory",
         "keyplace digest record statement der signed_head rotation issuer_key signed_statement "
-        "journal_segment",
+        "journal_segment backup_format",
         "cbor",
         "tlog",
         "model",
@@ -59,7 +60,8 @@ PURE = frozenset(
     (  # noqa: SIM905  # names read better than a column of quotes
         "tlog signed_head der certpath cms tsp trust digest record statement receipt provenance "
         "rotation keyhistory declaration verify verdict judged custody access model errors "
-        "admission issuer_key signed_statement cbor journal_segment keyplace"
+        "admission issuer_key signed_statement cbor journal_segment keyplace "
+        "backup_format"
     ).split()
 )
 IMPURE_MODULES = frozenset(
@@ -91,6 +93,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "cbor2": (
         "notary/statement.py", "notary/receipt.py", "notary/issuer_key.py",
         "notary/signed_statement.py", "notary/web/scrapi.py", "notary/journal_segment.py",
+        "notary/backup_format.py",
     ),
     "typst": ("certs/pdf.py",),
     "segno": ("certs/",),
@@ -106,7 +109,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
         "notary/fsck_statements.py", "notary/journal.py", "notary/journal_rows.py",
         "notary/journal_tables.py", "notary/replay.py", "notary/audits.py", "notary/rereads.py",
         "notary/fixity.py", "notary/audit_part.py", "notary/auditing.py", "notary/schema.py",
-        "notary/migrate.py", "notary/revisions/",
+        "notary/migrate.py", "notary/revisions/", "notary/backup.py", "notary/restore.py",
     ),
     "prometheus_client": ("notary/web/status.py", "notary/traffic.py"),
 }  # fmt: skip
@@ -215,8 +218,7 @@ def test_only_settings_doors_and_children_read_the_environment() -> None:
         "app.py", "notary/cli/main.py", "notary/cli/serve.py", "notary/cli/web.py",
         "notary/cli/worker.py", "notary/cli/issuer.py", "notary/cli/restore.py",
         "notary/cli/audit.py", "notary/cli/keys.py", "notary/cli/migrate.py",
-        "notary/web/status.py",
-        "notary/web/witness.py",
+        "notary/cli/backup.py", "notary/web/status.py", "notary/web/witness.py",
         "notary/hsm.py",  # a PIN that a URI says is in a variable
     }  # fmt: skip
     for path in sources():

@@ -44,7 +44,8 @@ NOT_FOR_CLIENTS = {
     "ambiguous_key", "house_exists", "no_house", "receipt_malformed", "record_malformed",
     "record_mismatch", "settings", "size_mismatch", "statement_invalid", "statement_malformed",
     "unknown_key", "policy_malformed", "cbor_malformed", "registration_policy_malformed",
-    "no_journal", "journal_exists", "schema_old", "schema_new", "schema_unknown",
+    "no_journal", "journal_exists", "schema_old", "backup_exists", "backup_malformed",
+     "schema_new", "schema_unknown",
     # Said to outside issuers by SCRAPI's titles.
     "algorithm_refused", "entry_not_found", "header_refused", "issuer_key_not_in_force",
     "issuer_not_admitted", "issuer_signature_invalid", "locator_malformed", "payload_missing",

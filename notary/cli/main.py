@@ -47,6 +47,8 @@ LOADED_WHEN_ASKED_FOR = {
     "mirror": "notary.cli.watch",
     "issuer": "notary.cli.issuer",
     "journal": "notary.cli.restore",
+    "backup": "notary.cli.backup",
+    "restore": "notary.cli.backup",
     "keys": "notary.cli.keys",
     "migrate": "notary.cli.migrate",
     "rebuild": "notary.cli.restore",
