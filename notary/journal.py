@@ -31,6 +31,7 @@ from notary.journal_rows import SLICE, changed_rows, entered_at, entered_rows, n
 from notary.journal_segment import SegmentHead, encode_segment
 from notary.journal_tables import CHANGE
 from notary.ledger import TreeHead, read_head
+from notary.schema import is_ahead
 from storage.database import METADATA, Database
 from storage.errors import ObjectExists
 from storage.objects import ObjectStore
@@ -181,7 +182,8 @@ class Journal:
         self._turn = threading.Lock()
 
     def run(self) -> Written:
-        """Writes what is new; what comes in meanwhile is for the next time.
+        """Writes what is new; what comes in meanwhile is for the next time. Writes nothing where
+        the database is a revision ahead: a worker of the newer software does.
 
         Raises Corrupt (both digests named) where something else lies under a segment's key, and
         what the store raises; nothing is lost then, and the next run goes on.
@@ -190,7 +192,10 @@ class Journal:
             segments = self._put_staged()
             while True:
                 with self._database.reading() as connection:
-                    if not _is_due(connection):
+                    if is_ahead(connection):
+                        # A row would be kept without the columns that we do not know.
+                        return Written(segments=segments, covered=None)
+                    if not is_due(connection):
                         covered = read_head(connection).checkpoint
                         return Written(segments=segments, covered=covered)
                     draft = self._draft(connection)
@@ -201,10 +206,21 @@ class Journal:
                     assert draft.head is not None
                     return Written(segments=segments, covered=draft.head.checkpoint)
 
+    def stage(self) -> None:
+        """Drafts and counts a segment where there is something new, and leaves it to the next run
+        to put it: for a backup, which needs a moment between two segments."""
+        with self._turn:
+            with self._database.reading() as connection:
+                if is_ahead(connection) or not is_due(connection):
+                    return
+                draft = self._draft(connection)
+            if draft is not None:
+                self._stage(draft)
+
     def is_due(self) -> bool:
-        """There is something that the journal has not."""
+        """There is something that the journal has not, and that we can write."""
         with self._database.reading() as connection:
-            return _is_due(connection)
+            return is_due(connection) and not is_ahead(connection)
 
     def check_end(self) -> None:
         """Raises Rollback where storage has a segment that this database knows nothing of."""
@@ -329,7 +345,8 @@ class Journal:
         return 1
 
 
-def _is_due(connection: sa.Connection) -> bool:
+def is_due(connection: sa.Connection) -> bool:
+    """In this snapshot, there is something that the journal has not."""
     place, head = read_place(connection), read_head(connection)
     return (
         place.staged is not None

@@ -137,10 +137,17 @@ _WATCHED: Final = {
 }
 
 
-def _triggers(table: sa.Table, dialect: str) -> Iterator[str]:
+def watch(connection: sa.Connection, table: sa.Table, way: Way) -> None:
+    """For the revision that makes the table, in its transaction: no row is ever there before its
+    trigger. Revisions that were released depend on what it does."""
+    for statement in _triggers(table, way, connection.dialect.name):
+        connection.exec_driver_sql(statement)
+
+
+def _triggers(table: sa.Table, way: Way, dialect: str) -> Iterator[str]:
     if table.name == "entry":
         return  # what an entry is never changes: another one would not be in the tree
-    for event in _WATCHED.get(WAYS.get(table.name, Way.LOST), ()):
+    for event in _WATCHED.get(way, ()):
         name = f"journal_{table.name}_{event.lower()}"
         row = "OLD" if event == "DELETE" else "NEW"
         key = ", ".join(_shown(row, column, dialect) for column in table.primary_key)
@@ -167,13 +174,3 @@ def _shown(row: str, column: sa.Column[Any], dialect: str) -> str:
     if not isinstance(column.type, sa.LargeBinary):
         return value
     return f"lower(hex({value}))" if dialect == "sqlite" else f"encode({value}, 'hex')"
-
-
-@sa.event.listens_for(METADATA, "after_create")
-def _watch(
-    _target: object, connection: sa.Connection, tables: Sequence[sa.Table], **_said: object
-) -> None:
-    """In the transaction that makes the tables: no row is ever there before its trigger."""
-    for table in tables:
-        for statement in _triggers(table, connection.dialect.name):
-            connection.exec_driver_sql(statement)

@@ -58,6 +58,7 @@ from notary.registering import Registering
 from notary.rereads import Rereads
 from notary.retention import Retention
 from notary.rotate import Rotating
+from notary.schema import check_schema, make_tables
 from notary.sequencer import Sequencer
 from notary.settings import Settings
 from notary.stamping import Stamping
@@ -150,7 +151,7 @@ def found(
         randomness=randomness(16),
     )
     with database.writing() as connection:
-        database.create_tables(connection)
+        make_tables(database, connection)
         create_log(connection, entry, now, sign)
         insert_house(connection, genesis)
         insert_journal(connection, genesis)
@@ -176,11 +177,14 @@ class Office:
         self.settings = settings
         self.clock = clock or SystemClock()
         self.randomness = randomness
-        self.database = Database(settings.database_url)
+        self.database = Database(
+            settings.database_url, statement_timeout_s=settings.database_timeout
+        )
         if not self.database.has_tables():
             raise MalformedInput(
                 f"no house at {settings.home}: make one with `notary init`", code="no_house"
             )
+        check_schema(self.database)
         self.house = read_house(self.database)
         self.keyring = Keyring(self.database, open_keys(settings), self.house.genesis)
         self.ledger = Ledger(self.database)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import timedelta
 
 from notary.envelope import CHUNK, Encryptor, decrypt, sealed_range, sealed_size
 from notary.errors import Corrupt, KeyMissing
@@ -93,6 +94,22 @@ class Originals:
         )
         next(chunks)
         return chunks
+
+    def link(
+        self,
+        deposit_id: str,
+        *,
+        version: str | None,
+        data_key: bytes | None,
+        name: str,
+        lifetime: timedelta,
+    ) -> str | None:
+        """As `ObjectStore.link`; None also where it is encrypted, and of use to us alone."""
+        if data_key is not None:
+            return None
+        return self.objects.link(
+            object_key(deposit_id), version=version, name=name, lifetime=lifetime
+        )
 
 
 def _decrypted(

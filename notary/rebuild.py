@@ -15,10 +15,11 @@ A crash in 4 leaves a database that no house opens; the same command goes on wit
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,8 @@ class Rebuilt:
     """Entries from index `journalled` up to `size` came from the mirror: their records are not
     known. `resigned` where the journal ended between two signed checkpoints, so that the head had
     to be signed anew over the entries of the last ones. `strangers` are keys in the journal's
-    place that are no segment's."""
+    place that are no segment's. `missing` segments were written before the backup was made, and
+    storage has them no more."""
 
     segments: int
     size: int
@@ -61,11 +63,27 @@ class Rebuilt:
     resigned: bool
     resumed: int
     strangers: tuple[str, ...]
+    missing: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Base:
+    """A state of the house to begin with, in place of nothing: a backup's. `load` writes its rows
+    into an empty database in one transaction, all but the house's own, and leaves one that has
+    them; the other members say what is in them."""
+
+    load: Callable[[Database], None]
+    history: KeyHistory
+    head: TreeHead
+    segments: int
+    digest: bytes
+    journalled_at: str
+    notes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Survey:
-    """The journal, read whole and found sound."""
+    """The journal, read whole, or from the base's place on, and found sound."""
 
     history: KeyHistory
     segments: int
@@ -73,6 +91,8 @@ class _Survey:
     end: int
     head: SegmentHead | None
     strangers: tuple[str, ...]
+    signed_at: str | None
+    missing: int = 0
 
     @property
     def origin(self) -> str:
@@ -81,10 +101,6 @@ class _Survey:
     @property
     def genesis(self) -> str:
         return self.history.genesis
-
-    @property
-    def signed_at(self) -> str | None:
-        return None if self.head is None else self.head.signed_at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,10 +115,12 @@ def rebuild(
     settings: Settings,
     *,
     mirror: Path | None,
+    base: Base | None = None,
     clock: Clock | None = None,
     progress: Progress = lambda what, done, of: None,
 ) -> Rebuilt:
-    """Into the empty database of these settings; or goes on where a rebuild was killed.
+    """Into the empty database of these settings; or goes on where a rebuild was killed. With a
+    `base` only what the journal has since then is read.
 
     Raises MalformedInput (`house_exists`) for a database with tables, (`no_journal`) where there
     is none; Corrupt naming what is damaged, of the keys too; Rollback where something newer was
@@ -110,24 +128,30 @@ def rebuild(
     """
     clock = clock or SystemClock()
     objects = open_objects(settings)
-    survey = _survey(objects, settings, progress)
+    survey = _survey(objects, settings, progress, base)
     keys = load_active(open_keys(settings), survey.history)
     sign, _ = head_signer(survey.origin, keys)
     # Retired keys too: a mirror or a published checkpoint may be from before a rotation.
     identity = Identity(origin=survey.origin, keys=survey.history.all().log)
     tree = None if mirror is None else _open_mirror(mirror, identity)
     known = _known(survey, settings, identity, tree)
+    if base is not None:
+        known = (*known, _Known(label="the backup's checkpoint", head=base.head))
     _require_covered(known, survey, tree)
-    with closing(Database(settings.database_url)) as database:
+    with closing(Database(settings.database_url, statement_timeout_s=0)) as database:
+        if base is not None:
+            base.load(database)
         begin(database, survey.genesis, clock.now())
-        resumed = done(database).segments
+        resumed = done(database).segments - (0 if base is None else base.segments)
         _replay(database, objects, survey, clock, progress)
         if tree is not None:
             _append_mirror(database, tree, clock, progress)
         head, resigned = _settle(database, known, sign, clock)
-        finish(database, survey.genesis, head, survey.signed_at)
+        notes = 0 if base is None else base.notes
+        finish(database, survey.genesis, head, survey.signed_at, notes)
     return Rebuilt(
-        segments=survey.segments,
+        segments=survey.segments - (0 if base is None else base.segments),
+        missing=survey.missing,
         size=head.size,
         root=head.root,
         checkpoint=head.checkpoint,
@@ -141,16 +165,23 @@ def rebuild(
 # --- 1, 2: the journal and its keys -------------------------------------------------------------
 
 
-def _survey(objects: ObjectStore, settings: Settings, progress: Progress) -> _Survey:
+def _survey(
+    objects: ObjectStore, settings: Settings, progress: Progress, base: Base | None
+) -> _Survey:
     listed = list_journal(objects)
+    if base is not None and listed.end <= base.segments:
+        # The newest one may have been counted, and not put yet.
+        return _survey_of(base, listed.strangers, max(base.segments - 1 - listed.end, 0))
     if not listed.end:
         raise MalformedInput(
             f"there is no journal in {settings.objects_url}: nothing to rebuild from",
             code="no_journal",
         )
-    journal = _Journal()
-    for read in backwards(objects, listed.end, origin=None, newest=None, statement_keys=None):
-        progress("reading", listed.end - read.number, listed.end)
+    journal = _Journal() if base is None else _Journal.after(base)
+    first = 0 if base is None else base.segments
+    read_back = backwards(objects, listed.end, origin=None, newest=None, statement_keys=None)
+    for read in islice(read_back, listed.end - first):
+        progress("reading", listed.end - read.number, listed.end - first)
         journal.take(read)
     newest, history = journal.sound()
     for segment in (newest, *journal.rewritten):
@@ -159,9 +190,24 @@ def _survey(objects: ObjectStore, settings: Settings, progress: Progress) -> _Su
         history=history,
         segments=listed.end,
         digest=newest.digest,
-        end=newest.header.end,
+        end=newest.header.end if base is None else max(newest.header.end, base.head.size),
         head=journal.head,
         strangers=listed.strangers,
+        signed_at=journal.signed_at,
+    )
+
+
+def _survey_of(base: Base, strangers: tuple[str, ...], missing: int) -> _Survey:
+    """Storage has nothing newer than the base."""
+    return _Survey(
+        history=base.history,
+        segments=base.segments,
+        digest=base.digest,
+        end=base.head.size,
+        head=None,
+        strangers=strangers,
+        signed_at=base.journalled_at or None,
+        missing=missing,
     )
 
 
@@ -177,6 +223,19 @@ class _Journal:
     faults: list[Corrupt] = field(default_factory=list)
     rewritten: list[Segment] = field(default_factory=list)
     """Without their blocks."""
+    base: Base | None = None
+
+    @classmethod
+    def after(cls, base: Base) -> _Journal:
+        """What the base knows already; rotations since then are added."""
+        rotations = dict(enumerate(base.history.registered, start=1))
+        return cls(base=base, genesis=base.history.genesis, rotations=rotations)
+
+    @property
+    def signed_at(self) -> str | None:
+        if self.head is not None:
+            return self.head.signed_at
+        return None if self.base is None else self.base.journalled_at or None
 
     def take(self, read: Read) -> None:
         if read.segment is None:
@@ -201,7 +260,14 @@ class _Journal:
             raise Corrupt(f"{first}{more}", name=first.name)
         assert self.newest is not None
         genesis = self.genesis or ""
-        if hashlib.sha256(genesis.encode("utf-8")).digest() != self.previous:
+        if self.base is not None:
+            if self.base.digest != self.previous:
+                raise Corrupt(
+                    f"journal segment {self.base.segments} follows {self.previous.hex()}, the "
+                    f"backup's newest is {self.base.digest.hex()}: they are of two histories",
+                    name=f"journal segment {self.base.segments}",
+                )
+        elif hashlib.sha256(genesis.encode("utf-8")).digest() != self.previous:
             raise Corrupt(
                 f"journal segment 0 follows {self.previous.hex()}, which is not the genesis "
                 "document's digest",

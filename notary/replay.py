@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from notary.digests import DIGEST, SortedDigests
-from notary.errors import Corrupt, MalformedInput
+from notary.errors import Corrupt, Fork, MalformedInput
 from notary.findings import CHUNK
 from notary.house import HOUSE, insert_house
 from notary.journal import JOURNAL, Place, insert_journal, read_place, set_place
@@ -25,6 +25,7 @@ from notary.journal_segment import Block, Segment
 from notary.journal_tables import CHANGE, Key, Way, tables
 from notary.ledger import ENTRY, Growing, TreeHead, begin_log, read_head, resign_head
 from notary.register import DEPOSIT, USAGE
+from notary.schema import make_tables
 from notary.stamps import SERIAL, STAMPED
 from notary.witness import WITNESSED
 from storage.database import METADATA, Database
@@ -48,7 +49,7 @@ def begin(database: Database, genesis: str, at: datetime) -> None:
     with database.writing() as connection:
         there = sa.inspect(connection).get_table_names()
         if not there:
-            database.create_tables(connection)
+            make_tables(database, connection)
             insert_journal(connection, genesis)
             begin_log(connection, at)
             return
@@ -75,7 +76,7 @@ def replay(database: Database, group: Sequence[Segment], at: datetime) -> int:
         growing = Growing(connection, read_head(connection, lock=True), {})
         for segment in group:
             header = segment.header
-            if header.first != growing.size:
+            if header.first > growing.size:
                 raise Corrupt(
                     f"journal segment {header.number} begins with entry {header.first}, before it "
                     f"there are {growing.size}",
@@ -117,9 +118,12 @@ def newest_evidence(database: Database) -> int:
     return max(sizes)
 
 
-def finish(database: Database, genesis: str, head: TreeHead, signed_at: str | None) -> None:
+def finish(
+    database: Database, genesis: str, head: TreeHead, signed_at: str | None, notes: int = 0
+) -> None:
     """The last transaction: what is derived from other tables, the signed head, the house.
-    `signed_at` is the time of the newest head that the journal has, if it has one."""
+    `signed_at` is the time of the newest head that the journal has, if it has one; `notes` the
+    highest number of a change that is known not to have been journalled."""
     with database.writing() as connection:
         connection.execute(sa.delete(USAGE))
         connection.execute(
@@ -143,13 +147,13 @@ def finish(database: Database, genesis: str, head: TreeHead, signed_at: str | No
         resign_head(connection, head, head.signed_at, lambda _size, _root, _at: head.checkpoint)
         insert_house(connection, genesis)
         set_place(connection, replace(read_place(connection), signed_at=signed_at or ""))
-        # All these rows came from the journal. What changes from here on has not.
-        connection.execute(sa.delete(CHANGE))
+        # All other rows came from the journal. What changes from here on has not.
+        connection.execute(sa.delete(CHANGE).where(CHANGE.c.id > notes))
         connection.execute(
             sa.update(SERIAL).values(next_serial=SERIAL.c.next_serial + SERIALS_SKIPPED)
         )
         if not database.is_sqlite:
-            _advance_sequences(connection)
+            advance_sequences(connection)
 
 
 def _unsigned(_size: int, _root: bytes, _at: datetime) -> bytes:
@@ -162,7 +166,7 @@ def _write(connection: sa.Connection, growing: Growing, segment: Segment) -> Non
     for block in segment.blocks:
         blocks.setdefault(block.table, []).append(block)
     entries = blocks.pop(ENTRY.name, [])
-    _enter(growing, entries, segment)
+    _enter(connection, growing, entries, segment)
     order = [each for each in tables(Way.LEDGER, Way.CHANGED) if each.name != ENTRY.name]
     unknown = blocks.keys() - {table.name for table in order}
     if unknown:
@@ -180,8 +184,11 @@ def _write(connection: sa.Connection, growing: Growing, segment: Segment) -> Non
                 _put(connection, table, block, name)
 
 
-def _enter(growing: Growing, entries: Iterable[Block], segment: Segment) -> None:
+def _enter(
+    connection: sa.Connection, growing: Growing, entries: Iterable[Block], segment: Segment
+) -> None:
     header = segment.header
+    name = f"journal segment {header.number}"
     statements: list[bytes] = []
     for block in entries:
         at = block.columns.index("idx"), block.columns.index("statement")
@@ -198,7 +205,30 @@ def _enter(growing: Growing, entries: Iterable[Block], segment: Segment) -> None
             f"{header.end - header.first}",
             name=f"journal segment {header.number}",
         )
+    known = growing.size - header.first
+    if known > 0:
+        _require_same(connection, statements[:known], header.first, name)
+        statements = statements[known:]
     growing.append(statements)
+
+
+def _require_same(
+    connection: sa.Connection, statements: Sequence[bytes], first: int, name: str
+) -> None:
+    """A backup has entries that the journal had not yet: they must be the same ones."""
+    there = connection.execute(
+        sa.select(ENTRY.c.statement)
+        .where(ENTRY.c.idx >= first, ENTRY.c.idx < first + len(statements))
+        .order_by(ENTRY.c.idx)
+    ).scalars()
+    for index, (ours, theirs) in enumerate(zip(there, statements, strict=True), start=first):
+        if ours != theirs:
+            raise Fork(
+                f"entry {index} is {ours.hex():.40}… in the backup and {theirs.hex():.40}… in "
+                f"{name}: the house went on elsewhere after that backup",
+                ours=ours,
+                theirs=theirs,
+            )
 
 
 def _remove(connection: sa.Connection, table: sa.Table, gone: Iterable[Key]) -> None:
@@ -235,7 +265,7 @@ def _upsert(
     return made.on_conflict_do_update(index_elements=keys, set_=others)
 
 
-def _advance_sequences(connection: sa.Connection) -> None:
+def advance_sequences(connection: sa.Connection) -> None:
     """PostgreSQL's own counters know nothing of rows that came with their number."""
     for table in METADATA.sorted_tables:
         column = table.autoincrement_column

@@ -8,6 +8,10 @@ what it entered was built and checked.
 Nothing is signed by a key that is retired: under the lock the leader asks which keys hold now, and
 turns away each work whose statement the keys before them signed.
 
+A transaction that lost against another one, or whose connection broke before the commit, is made
+again. Where the answer to the commit itself was lost, the next transaction looks first, under the
+lock, which the lost one must have let go of: the tree has its root at its size, or never will.
+
 What a crash leaves: before the commit, the old tree and no rows; after it, everything. Nobody was
 answered in between.
 """
@@ -15,6 +19,7 @@ answered in between.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -37,17 +42,34 @@ from notary.errors import (
 from notary.halt import Halt
 from notary.keyring import Held, Keyring
 from notary.keystore import probe
-from notary.ledger import Appended, Growing, SignHead, TreeHead, read_head, resign_head
+from notary.ledger import (
+    Appended,
+    Growing,
+    SignHead,
+    TreeHead,
+    read_head,
+    read_tile,
+    resign_head,
+)
 from notary.statement import StatementSigner
-from notary.tlog import merkle
+from notary.tlog import merkle, tile
 from storage.database import Database
-from storage.errors import StoreUnavailable
+from storage.errors import (
+    CommitUnknown,
+    ConnectionLost,
+    StoreReadOnly,
+    StoreUnavailable,
+    WriteConflict,
+)
 
 MAX_WAITING = 4_096
 """Works that may wait in one process; more are turned away with 503 rather than kept waiting."""
 MAX_GROUP = 512
 CLOCK_SLACK = timedelta(seconds=5)
 """How far the clocks of a house's machines may differ."""
+
+PAUSES_S = (0.0, 0.2, 1.0)
+"""Before each further try of a group: a restart of the database takes about as long."""
 
 T = TypeVar("T", covariant=True)
 
@@ -101,6 +123,15 @@ class _Ticket(Generic[T]):
         return self.committed
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Entered:
+    """A group in a transaction: what it appended, and what becomes of each work."""
+
+    appended: Appended
+    edge: dict[tuple[int, int], bytes]
+    outcomes: tuple[tuple[_Ticket[Any], Any, bool], ...]
+
+
 class Sequencer:
     def __init__(self, database: Database, clock: Clock, keyring: Keyring, halt: Halt) -> None:
         self._database = database
@@ -112,6 +143,8 @@ class Sequencer:
         self._waiting: list[_Ticket[Any]] = []
         self._led = False
         self._edge: tuple[bytes, dict[tuple[int, int], bytes]] = (b"", {})
+        self._doubtful: _Entered | None = None
+        """Entered in a transaction whose commit was not answered yet. The leader's alone."""
 
     def submit_signed(self, make: Callable[[StatementSigner], Work[T]]) -> Committed[T]:
         """As `submit`, of the work that `make` gives with a statement by the house; it is made
@@ -153,11 +186,11 @@ class Sequencer:
             count = _group_size(self._waiting)
             group, self._waiting = self._waiting[:count], self._waiting[count:]
         try:
-            self._commit(group)
+            self._commit_surely(group)
         except (StoreUnavailable, NotaryError) as exc:
             if isinstance(exc, Fork | Rollback | Corrupt):
                 self._halt.stop(exc, self._clock.now())
-            failure = exc if isinstance(exc, NotaryError) else Unreachable(str(exc))
+            failure = exc if isinstance(exc, NotaryError) else unreachable(exc)
             for ticket in group:
                 ticket.committed, ticket.error = None, ticket.error or failure
         except BaseException as exc:
@@ -174,37 +207,76 @@ class Sequencer:
             for ticket in group:
                 ticket.wake.set()
 
-    def _commit(self, group: Sequence[_Ticket[Any]]) -> None:
+    def _commit_surely(self, group: Sequence[_Ticket[Any]]) -> None:
+        """Tries again where that is safe. A work that has a transaction of its own may not be
+        entered twice; whether it stands can be asked."""
+        alone = group[0].work.alone
+        pauses, stale = iter(PAUSES_S), False
+        self._doubtful = None
+        while True:
+            try:
+                self._commit(group, may_enter=not alone or self._doubtful is None)
+                return
+            except StoreReadOnly:
+                # Perhaps only this connection is from before: the next one is fresh.
+                if stale or alone:
+                    raise
+                stale = True
+            except (WriteConflict, ConnectionLost, CommitUnknown):
+                pause = next(pauses, None)
+                if pause is None or (alone and self._doubtful is None):
+                    raise
+                time.sleep(pause)
+
+    def _commit(self, group: Sequence[_Ticket[Any]], *, may_enter: bool) -> None:
         self._halt.check()
         with self._database.writing() as connection:
             head, at, held = self._begin(connection)
-            growing = Growing(connection, head, self._edge_of(head))
-            outcomes: list[tuple[_Ticket[Any], Any, bool]] = []
-            for ticket in group:
-                if ticket.under not in (None, held.serial):
-                    ticket.error = KeysRotated(
-                        f"signed under key rotation {ticket.under}, now {held.serial} holds; "
-                        "nothing was registered"
-                    )
-                    continue
-                if ticket.work.asks:
-                    growing.flush()
-                try:
-                    earlier = ticket.work.settled(connection)
-                    fresh = earlier is None
-                    outcome = ticket.work.enter(connection, growing, at) if fresh else earlier
-                except Rejected as exc:
-                    if ticket.work.alone:
-                        raise
-                    ticket.error = exc
-                    continue
-                outcomes.append((ticket, outcome, fresh))
-            appended = self._seal(growing, head, at, held.sign)
-            edge = growing.edge()
-        self._edge = (appended.head.root, edge)
-        self._seen = appended.head
-        for ticket, outcome, fresh in outcomes:
-            ticket.committed = Committed(outcome=outcome, fresh=fresh, appended=appended)
+            entered = self._doubtful
+            if entered is None or not _stands(connection, head, entered.appended.head):
+                if not may_enter:
+                    raise Unreachable("the database lost its connection; nothing was registered")
+                self._doubtful = None
+                entered = self._enter(connection, group, head, at, held)
+                self._doubtful = entered  # until the commit has returned
+        self._doubtful = None
+        self._edge = (entered.appended.head.root, entered.edge)
+        self._seen = entered.appended.head
+        for ticket, outcome, fresh in entered.outcomes:
+            ticket.committed = Committed(outcome=outcome, fresh=fresh, appended=entered.appended)
+
+    def _enter(
+        self,
+        connection: sa.Connection,
+        group: Sequence[_Ticket[Any]],
+        head: TreeHead,
+        at: datetime,
+        held: Held,
+    ) -> _Entered:
+        growing = Growing(connection, head, self._edge_of(head))
+        outcomes: list[tuple[_Ticket[Any], Any, bool]] = []
+        for ticket in group:
+            ticket.error = None
+            if ticket.under not in (None, held.serial):
+                ticket.error = KeysRotated(
+                    f"signed under key rotation {ticket.under}, now {held.serial} holds; "
+                    "nothing was registered"
+                )
+                continue
+            if ticket.work.asks:
+                growing.flush()
+            try:
+                earlier = ticket.work.settled(connection)
+                fresh = earlier is None
+                outcome = ticket.work.enter(connection, growing, at) if fresh else earlier
+            except Rejected as exc:
+                if ticket.work.alone:
+                    raise
+                ticket.error = exc
+                continue
+            outcomes.append((ticket, outcome, fresh))
+        appended = self._seal(growing, head, at, held.sign)
+        return _Entered(appended=appended, edge=growing.edge(), outcomes=tuple(outcomes))
 
     def _begin(self, connection: sa.Connection) -> tuple[TreeHead, datetime, Held]:
         """Takes the lock; gives the head, this commit's time and the keys that sign it."""
@@ -229,7 +301,7 @@ class Sequencer:
                 head, at, held = self._begin(connection)
                 enter(connection, Growing(connection, head, {}), at, held)
         except StoreUnavailable as exc:
-            raise Unreachable(str(exc)) from exc
+            raise unreachable(exc) from exc
         except (Fork, Rollback, Corrupt) as exc:
             self._halt.stop(exc, self._clock.now())
             raise
@@ -289,6 +361,22 @@ class Sequencer:
         # Another process may have grown the tree since: the root tells.
         root, edge = self._edge
         return edge if root == head.root else {}
+
+
+def unreachable(exc: StoreUnavailable) -> Unreachable:
+    """The database's refusal, as the house says it."""
+    if isinstance(exc, StoreReadOnly):
+        return Unreachable(str(exc), code="database_read_only", retry_after_s=5)
+    return Unreachable(str(exc))
+
+
+def _stands(connection: sa.Connection, head: TreeHead, ours: TreeHead) -> bool:
+    """Under the lock: the transaction that made this head was committed, whatever came after it.
+    Statements are random, so no other one can have led to its root."""
+    if head.size < ours.size:
+        return False
+    root = merkle.root_hash(ours.size, tile.hash_reader(read_tile(connection)))
+    return root == ours.root
 
 
 def _group_size(waiting: Sequence[_Ticket[Any]]) -> int:

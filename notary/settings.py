@@ -71,6 +71,12 @@ class Settings:
         "wrapping key for the data keys of new originals: file: for home/keys, made by `notary "
         "wrapping-key`; empty stores originals as they are",
     )
+    database_timeout: float = _knob(
+        30.0,
+        float,
+        "seconds that PostgreSQL may take over a statement, waiting for locks included; 0 for no "
+        "limit",
+    )
     digests: tuple[str, ...] = _knob(
         ("sm3",), _list, "digests beside SHA-256: any of sm3, sha-512; empty for none"
     )
@@ -190,6 +196,8 @@ class Settings:
             )
         if not 0 <= self.retention_days <= 36_500:
             problems.append(f"NOTARY_RETENTION_DAYS={self.retention_days}, not 0 to 36500")
+        if self.database_timeout < 0:
+            problems.append(f"NOTARY_DATABASE_TIMEOUT={self.database_timeout}, less than nothing")
         if not 0 <= self.port <= 65535:
             problems.append(f"NOTARY_PORT={self.port}")
         return problems

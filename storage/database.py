@@ -1,10 +1,10 @@
 """Rows. One engine for SQLite and PostgreSQL; the only place that opens transactions.
 
 On both, a commit that returned survives a power cut, a reader sees one snapshot, and nothing is
-retried in silence: whoever asked learns of it as StoreUnavailable and asks again, or as
-InvalidValue and does not. SQLAlchemy's own exceptions do not leave this room, and no message
-shows credentials, a statement or its values. An answer lost during the commit itself leaves open
-whether it took place: the caller's own idempotency must tell.
+retried in silence but a single question: whoever asked learns of it as StoreUnavailable, whose
+kind says whether asking again is safe, or as InvalidValue. SQLAlchemy's own exceptions do not
+leave this room, and no message shows credentials, a statement or its values. An answer lost during
+the commit itself (CommitUnknown) leaves open whether it took place: the caller must look.
 
 Open one per process, after forking: a connection shared with another process is no connection.
 """
@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import importlib
 import os
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,16 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.dialects import postgresql, sqlite
 
-from storage.errors import InvalidValue, StoreUnavailable
+from storage.errors import (
+    CommitUnknown,
+    ConnectionLost,
+    InvalidValue,
+    StoreReadOnly,
+    StoreUnavailable,
+    WriteConflict,
+)
+from storage.prepared import Prepared as Prepared
+from storage.prepared import as_sqlalchemy
 
 METADATA = sa.MetaData()
 """Every room that owns tables declares them on this."""
@@ -43,28 +52,13 @@ READER_CACHE_KIB = 8_000
 WRITER_CACHE_KIB = 32_000
 """A batch touches another page of the digests' index with almost every row."""
 
-_POSTGRES_SESSION = {
-    # Whatever the server's own default: a commit that returned is on disk there.
-    "synchronous_commit": "on",
-    "timezone": "UTC",
-    # A node that hangs or is cut off while it holds the tree head must not stop the others.
-    "idle_in_transaction_session_timeout": "60s",
-    "tcp_keepalives_idle": "10",
-    "tcp_keepalives_interval": "5",
-    "tcp_keepalives_count": "3",
-    "tcp_user_timeout": "20s",
-}
-_POSTGRES_CLIENT: dict[str, str | int] = {
-    "application_name": "evidence-notary",
-    "client_encoding": "utf8",
-    "connect_timeout": 5,
-    "keepalives_idle": 10,
-    "keepalives_interval": 5,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 20_000,
-    "options": " ".join(f"-c {name}={value}" for name, value in _POSTGRES_SESSION.items()),
-}
-"""libpq's options; what the URL says of them wins."""
+STATEMENT_TIMEOUT_S = 30.0
+"""How long PostgreSQL may take over one statement, waiting for locks included."""
+
+_CONFLICTS = frozenset({"40001", "40P01"})
+_READ_ONLY = "25006"
+_LOST = frozenset({"57P01", "57P02", "57P03", "57P05"})
+"""The server ended the connection, or takes none; class 08 and no state at all say the same."""
 
 
 class Database:
@@ -79,7 +73,9 @@ class Database:
         *,
         pool_size: int | None = None,
         pool_timeout_s: float = POOL_TIMEOUT_S,
+        statement_timeout_s: float = STATEMENT_TIMEOUT_S,
     ) -> None:
+        """`statement_timeout_s` is for PostgreSQL; 0 is no limit."""
         self.url = _parse(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self._secrets = _secrets(self.url)
@@ -101,13 +97,23 @@ class Database:
             event.listen(self._readers, "connect", _prepare_sqlite_reader)
             event.listen(self._readers, "begin", _begin_reading)
         else:
+            postgres: Any = importlib.import_module("storage.postgres")
+            options = postgres.options(statement_timeout_s).items()
             self.engine = sa.create_engine(
                 self.url,
                 pool_size=pool_size or POSTGRES_POOL,
                 pool_pre_ping=True,
                 isolation_level="READ COMMITTED",
-                connect_args={k: v for k, v in _POSTGRES_CLIENT.items() if k not in self.url.query},
+                connect_args={k: v for k, v in options if k not in self.url.query},
                 **shared,
+            )
+            event.listen(
+                self.engine,
+                "do_connect",
+                lambda _d, _r, args, given: postgres.connect(statement_timeout_s, *args, **given),
+            )
+            event.listen(
+                self.engine.pool, "checkout", lambda raw, _r, _p: postgres.lift_read_only(raw)
             )
             self._readers = self.engine.execution_options(
                 isolation_level="REPEATABLE READ", postgresql_readonly=True
@@ -116,16 +122,16 @@ class Database:
     def __repr__(self) -> str:
         return f"Database({shown_url(self.url)})"
 
-    def create_tables(self, connection: sa.Connection) -> None:
-        """Makes what is missing, in the caller's transaction: a crash leaves all or none."""
-        if not self.is_sqlite:
-            encoding = connection.execute(sa.text("SHOW server_encoding")).scalar()
-            if encoding != "UTF8":
-                raise StoreUnavailable(
-                    f"the database is in {encoding}, which can't hold every name: it must be "
-                    "created with encoding UTF8"
-                )
-        METADATA.create_all(connection)
+    def require_utf8(self, connection: sa.Connection) -> None:
+        """Raises StoreUnavailable for a database that can't hold every name."""
+        if self.is_sqlite:
+            return
+        encoding = connection.execute(sa.text("SHOW server_encoding")).scalar()
+        if encoding != "UTF8":
+            raise StoreUnavailable(
+                f"the database is in {encoding}, which can't hold every name: it must be "
+                "created with encoding UTF8"
+            )
 
     def has_tables(self) -> bool:
         """False for a database that `notary init` never finished with. Creates no file."""
@@ -158,14 +164,46 @@ class Database:
                 with self._turn, self._file_lock(), self.engine.begin() as connection:
                     yield connection
             else:
-                with self.engine.begin() as connection:
-                    yield connection
+                yield from self._writing_postgres()
+
+    def _writing_postgres(self) -> Iterator[sa.Connection]:
+        committing = False
+        try:
+            with self.engine.begin() as connection:
+                yield connection
+                committing = True
+        except sa.exc.DBAPIError as exc:
+            if committing and _is_lost(exc):
+                self.engine.dispose()
+                said = self._without_secrets(_said(exc))
+                raise CommitUnknown(f"database: the answer to a commit was lost: {said}") from exc
+            raise
+
+    def check_writable(self) -> None:
+        """Raises StoreReadOnly where PostgreSQL takes no writes now, as a standby."""
+        if self.is_sqlite:
+            return
+        self._check_process()
+        with self._translated(), self.engine.connect() as connection:
+            said = connection.execute(sa.text("SHOW transaction_read_only")).scalar()
+        if said == "on":
+            raise self._read_only()
 
     def first(self, question: Prepared, **values: object) -> tuple[Any, ...] | None:
-        """The first row of one question asked by itself, outside any transaction."""
+        """The first row of one question asked by itself, outside any transaction; asked again
+        where its connection breaks."""
         self._check_process()
-        with self._translated(), contextlib.closing(self._readers.raw_connection()) as raw:
-            return question.ask(raw, self._readers.dialect, values)
+        with contextlib.suppress(ConnectionLost):
+            return self._first(question, values)
+        return self._first(question, values)
+
+    def _first(self, question: Prepared, values: Mapping[str, object]) -> tuple[Any, ...] | None:
+        dialect = self._readers.dialect
+        with self._translated():
+            with as_sqlalchemy(dialect):  # making a connection, too
+                raw = self._readers.raw_connection()
+            with contextlib.closing(raw):
+                return question.ask(raw, dialect, values)
 
     def close(self) -> None:
         """Ends all idle connections, after the writer under way. In a forked child it leaves the
@@ -211,111 +249,33 @@ class Database:
         except sa.exc.DataError as exc:
             raise InvalidValue(f"database: {self._without_secrets(_said(exc))}") from exc
         except sa.exc.SQLAlchemyError as exc:
-            raise StoreUnavailable(f"database: {self._without_secrets(_said(exc))}") from exc
+            raise self._unavailable(exc) from exc
+
+    def _unavailable(self, exc: sa.exc.SQLAlchemyError) -> StoreUnavailable:
+        said = f"database: {self._without_secrets(_said(exc))}"
+        if self.is_sqlite or not isinstance(exc, sa.exc.DBAPIError):
+            return StoreUnavailable(said)
+        state = _state(exc)
+        if state in _CONFLICTS:
+            return WriteConflict(said)
+        if state == _READ_ONLY:
+            return self._read_only()
+        if _is_lost(exc):
+            # The others of the pool have most likely gone the same way; a server that hangs would
+            # make each of them wait.
+            self.engine.dispose()
+            return ConnectionLost(said)
+        return StoreUnavailable(said)
+
+    def _read_only(self) -> StoreReadOnly:
+        # After a failover these connections still lead to what is a standby now.
+        self.engine.dispose()
+        return StoreReadOnly("database: it takes no writes now: a standby, or set read-only")
 
     def _without_secrets(self, text: str) -> str:
         for secret in self._secrets:
             text = text.replace(secret, "***")
         return text
-
-
-class Prepared:
-    """A statement for the paths that run a thousand times a second: compiled once, then given to
-    the driver as it is. SQLAlchemy itself takes ten times as long over a small statement as
-    SQLite does. No types are converted: only numbers, texts, bytes and NULL go in and come out.
-
-    Where the dialects' statements differ, give a mapping by the dialect's name.
-    """
-
-    def __init__(self, statement: sa.Executable | Mapping[str, sa.Executable]) -> None:
-        self._statement = statement
-        self._compiled: dict[str, _Compiled] = {}
-
-    def first(self, connection: sa.Connection, **values: object) -> tuple[Any, ...] | None:
-        """Inside a transaction of `writing`."""
-        return self.ask(connection.connection, connection.dialect, values)
-
-    def all(self, connection: sa.Connection, **values: object) -> list[tuple[Any, ...]]:
-        """Every row, inside a transaction of either kind."""
-        compiled = self._for(connection.dialect)
-        with _as_sqlalchemy(connection.dialect):
-            cursor = connection.connection.cursor()
-            cursor.execute(compiled.text, compiled.bind(values))
-            return list(cursor.fetchall())
-
-    def run(self, connection: sa.Connection, **values: object) -> int:
-        """Gives the number of rows changed. Inside a transaction of `writing`."""
-        compiled = self._for(connection.dialect)
-        with _as_sqlalchemy(connection.dialect):
-            cursor = connection.connection.cursor()
-            cursor.execute(compiled.text, compiled.bind(values))
-            return cursor.rowcount
-
-    def run_many(self, connection: sa.Connection, rows: Iterable[Mapping[str, object]]) -> None:
-        """Once for each row, in order; a member that a row lacks is NULL or the statement's own
-        value. Inside a transaction of `writing`."""
-        compiled = self._for(connection.dialect)
-        with _as_sqlalchemy(connection.dialect):
-            cursor = connection.connection.cursor()
-            cursor.executemany(compiled.text, [compiled.bind(row) for row in rows])
-
-    def ask(
-        self, raw: sa.PoolProxiedConnection, dialect: sa.Dialect, values: Mapping[str, object]
-    ) -> tuple[Any, ...] | None:
-        compiled = self._for(dialect)
-        with _as_sqlalchemy(dialect):
-            cursor = raw.cursor()
-            cursor.execute(compiled.text, compiled.bind(values))
-            found: tuple[Any, ...] | None = cursor.fetchone()
-            cursor.close()
-            return found
-
-    def _for(self, dialect: sa.Dialect) -> _Compiled:
-        found = self._compiled.get(dialect.name)
-        if found is None:
-            found = self._compiled[dialect.name] = _Compiled(self._statement, dialect)
-        return found
-
-
-class _Compiled:
-    """Its text and its parameters, as one dialect's driver wants them."""
-
-    def __init__(
-        self, statement: sa.Executable | Mapping[str, sa.Executable], dialect: sa.Dialect
-    ) -> None:
-        chosen: Any = statement[dialect.name] if isinstance(statement, Mapping) else statement
-        compiled = chosen.compile(dialect=dialect)
-        self.text = str(compiled)
-        self._own: dict[str, object] = dict(compiled.params)
-        self._order: tuple[str, ...] | None = (
-            tuple(compiled.positiontup) if compiled.positional else None
-        )
-        self._pick = None
-        if self._order is not None and len(self._order) > 1:
-            self._pick = itemgetter(*self._order)
-
-    def bind(self, values: Mapping[str, object]) -> Any:
-        """A tuple or a mapping, whichever the driver takes."""
-        own = self._own
-        if self._order is None:
-            return {name: values.get(name, default) for name, default in own.items()}
-        if self._pick is not None and len(values) >= len(self._order):
-            # Rows of a batch have every member: a tenth of the time.
-            with contextlib.suppress(KeyError):
-                return self._pick(values)
-        return tuple([values[name] if name in values else own[name] for name in self._order])
-
-
-@contextmanager
-def _as_sqlalchemy(dialect: sa.Dialect) -> Iterator[None]:
-    """The driver's errors as SQLAlchemy would raise them, for `_translated` above."""
-    errors: Any = dialect.loaded_dbapi
-    try:
-        yield
-    except errors.Error as exc:
-        raise sa.exc.DBAPIError.instance(
-            "prepared", None, exc, errors.Error, hide_parameters=True, dialect=dialect
-        ) from exc
 
 
 def insert_if_absent(
@@ -369,6 +329,19 @@ def _with_driver(url: sa.URL) -> sa.URL:
 def _secrets(url: sa.URL) -> tuple[str, ...]:
     named = [url.query.get(name) for name in ("password", "sslpassword")]
     return tuple(str(s) for s in (url.password, *named) if s)
+
+
+def _state(exc: sa.exc.DBAPIError) -> str | None:
+    """PostgreSQL's SQLSTATE."""
+    return getattr(exc.orig, "sqlstate", None)
+
+
+def _is_lost(exc: sa.exc.DBAPIError) -> bool:
+    """The connection broke, or none could be made."""
+    state = _state(exc)
+    if state is None:
+        return exc.connection_invalidated or isinstance(exc, sa.exc.OperationalError)
+    return state in _LOST or state.startswith("08")
 
 
 def _said(exc: sa.exc.SQLAlchemyError) -> str:

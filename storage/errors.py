@@ -10,6 +10,10 @@ StorageError
 ├── ObjectDiffers       what the store gives back is not what was put there
 ├── StoreFull           no room: an operator must make some; nothing of the object stays
 └── StoreUnavailable    the store does not do its work now; the message says who must act
+    ├── WriteConflict       lost against another transaction; nothing was written
+    ├── ConnectionLost      broken before the commit was sent: nothing was written
+    ├── CommitUnknown       broken while it was: written, or not, or about to be
+    └── StoreReadOnly       it can be read; a standby, or a volume or database set read-only
 """
 
 from __future__ import annotations
@@ -52,4 +56,20 @@ class StoreFull(StorageError):
 
 
 class StoreUnavailable(StorageError):
+    pass
+
+
+class WriteConflict(StoreUnavailable):
+    pass
+
+
+class ConnectionLost(StoreUnavailable):
+    pass
+
+
+class CommitUnknown(StoreUnavailable):
+    pass
+
+
+class StoreReadOnly(StoreUnavailable):
     pass

@@ -24,7 +24,8 @@ ROWS: tuple[frozenset[str], ...] = tuple(
     for row in (
         "cli",
         "web",
-        "jobs traffic rebuild",
+        "restore",
+        "jobs traffic rebuild backup",
         "office",
         "batch issue fsck rotate stamping witnessing people monitor mirror admitting registering "
         "replay auditing collect keeping disposing destruction",
@@ -36,9 +37,9 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "chronicle journal_read forgetting",
         "sequencer journal",
         "succession",
-        "house witness_house follow keyring journal_rows rereads",
+        "house witness_house follow keyring journal_rows rereads migrate revisions",
         "ledger register stamps accounts settings tsa witness cosigner halt source signing "
-        "issued issuers journal_tables audits holds disposals retention",
+        "issued issuers journal_tables audits holds disposals retention schema",
         "keystore digests",
         "authority outside pack keys hsm wrapping",
         "report",
@@ -50,7 +51,7 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "receipt",
         "keyhistory",
         "keyplace digest record statement der signed_head rotation issuer_key signed_statement "
-        "journal_segment",
+        "journal_segment backup_format",
         "cbor envelope",
         "tlog",
         "model",
@@ -62,7 +63,7 @@ PURE = frozenset(
         "tlog signed_head der certpath cms tsp trust digest record statement receipt provenance "
         "rotation keyhistory declaration verify verdict judged custody access model errors "
         "admission issuer_key signed_statement cbor journal_segment keyplace remembered envelope "
-        "standing"
+        "standing backup_format"
     ).split()
 )
 IMPURE_MODULES = frozenset(
@@ -77,12 +78,14 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "apiflask": ("notary/web/", "app.py"),
     "flask_limiter": ("notary/web/__init__.py",),
     "werkzeug": ("notary/web/",),
+    "psycopg": ("storage/postgres.py",),
     "boto3": ("storage/s3_client.py",),
     "botocore": ("storage/s3_client.py",),
     "rfc3161ng": ("notary/tsa.py",),
     "pkcs11": ("notary/hsm.py",),
     "requests": ("notary/outside.py",),
     "asn1crypto": ("notary/authority.py",),
+    "alembic": ("notary/migrate.py", "notary/revisions/"),
     "huey": ("notary/jobs.py",),
     "granian": ("notary/cli/web.py",),
     "click": ("notary/cli/",),
@@ -92,12 +95,14 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "cbor2": (
         "notary/statement.py", "notary/receipt.py", "notary/issuer_key.py",
         "notary/signed_statement.py", "notary/web/scrapi.py", "notary/journal_segment.py",
+        "notary/backup_format.py",
     ),
     "typst": ("certs/pdf.py", "certs/destruction_pdf.py"),
     "segno": ("certs/",),
     "pypdf": ("certs/container.py",),
     "sqlalchemy": (
-        "storage/database.py", "notary/ledger.py", "notary/register.py", "notary/stamps.py",
+        "storage/database.py", "storage/prepared.py", "notary/ledger.py", "notary/register.py",
+        "notary/stamps.py",
         "notary/accounts.py", "notary/house.py", "notary/batch.py", "notary/issue.py",
         "notary/chronicle.py", "notary/people.py", "notary/sequencer.py", "notary/intake.py",
         "notary/fsck_tree.py", "notary/fsck_records.py", "notary/witness.py", "notary/issued.py",
@@ -107,7 +112,8 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
         "notary/journal_tables.py", "notary/replay.py", "notary/audits.py", "notary/rereads.py",
         "notary/fixity.py", "notary/audit_part.py", "notary/auditing.py", "notary/digests.py",
         "notary/retention.py", "notary/holds.py", "notary/disposals.py", "notary/forgetting.py",
-        "notary/keeping.py", "notary/disposing.py", "notary/destruction.py",
+        "notary/keeping.py", "notary/disposing.py", "notary/destruction.py", "notary/schema.py",
+        "notary/migrate.py", "notary/revisions/", "notary/backup.py", "notary/restore.py",
     ),
     "prometheus_client": ("notary/web/status.py", "notary/traffic.py"),
 }  # fmt: skip
@@ -216,7 +222,7 @@ def test_only_settings_doors_and_children_read_the_environment() -> None:
         "app.py", "notary/cli/main.py", "notary/cli/serve.py", "notary/cli/web.py",
         "notary/cli/worker.py", "notary/cli/issuer.py", "notary/cli/restore.py",
         "notary/cli/audit.py", "notary/cli/wrapping.py", "notary/cli/keys.py",
-        "notary/web/status.py",
+        "notary/cli/migrate.py", "notary/cli/backup.py", "notary/web/status.py",
         "notary/web/witness.py",
         "notary/hsm.py",  # a PIN that a URI says is in a variable
     }  # fmt: skip

@@ -6,6 +6,7 @@ import importlib
 import os
 import re
 import sys
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -46,8 +47,11 @@ LOADED_WHEN_ASKED_FOR = {
     "mirror": "notary.cli.watch",
     "issuer": "notary.cli.issuer",
     "journal": "notary.cli.restore",
+    "backup": "notary.cli.backup",
+    "restore": "notary.cli.backup",
     "keys": "notary.cli.keys",
     "wrapping-key": "notary.cli.wrapping",
+    "migrate": "notary.cli.migrate",
     "rebuild": "notary.cli.restore",
     "audit": "notary.cli.audit",
 }
@@ -199,7 +203,7 @@ def sweep_orphans(older_than: float | None) -> None:
 )
 def check_all(*, depth: str, state: Path | None) -> None:
     """Derive everything again, from the originals up. Exit 70 if anything contradicts."""
-    house = _open()
+    house = Office(replace(Settings.from_env(os.environ), database_timeout=0.0))
     start = int(state.read_text()) if state is not None and state.exists() else 0
     said = [""]
 

@@ -16,6 +16,7 @@ from certs.errors import CertsError
 from notary import __version__
 from notary.errors import IntegrityError, MalformedInput, NotaryError, Unreachable
 from notary.office import Office
+from notary.sequencer import unreachable
 from notary.web import (
     api,
     audits,
@@ -32,7 +33,7 @@ from notary.web import (
     status,
     verification,
 )
-from storage.errors import InvalidValue, StorageError
+from storage.errors import InvalidValue, StorageError, StoreReadOnly
 
 LOG = structlog.get_logger("web")
 
@@ -157,6 +158,8 @@ def _errors(app: APIFlask) -> None:
         if isinstance(error, InvalidValue):
             refused = MalformedInput("a value that cannot be kept", code="value_malformed")
             return _show(problems.problem_of(refused))
+        if isinstance(error, StoreReadOnly):
+            return _show(problems.problem_of(unreachable(error)))
         return _show(
             problems.problem_of(
                 Unreachable(

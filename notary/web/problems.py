@@ -62,6 +62,7 @@ TITLES: dict[str, str] = {
     "content_encoding_refused": "Bodies are taken as they are, without content coding",
     "corrupt": "Stored data contradicts the ledger",
     "csrf": "The form has expired; load the page again",
+    "database_read_only": "The database takes no writes now; reading goes on",
     "deposit_not_found": "No such deposit",
     "digest_field_malformed": "A digest field is not as RFC 9530 has it",
     "deposit_disposed": "The deposit was disposed of",

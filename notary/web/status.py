@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from apiflask import APIBlueprint
@@ -91,10 +91,11 @@ def readiness(house: Office) -> tuple[dict[str, str], bool]:
     do not make it unready: a deposit never waits for an authority."""
     found: dict[str, str] = {}
     ready = True
-    for name, probe in (
-        ("database", lambda: house.ledger.head()),
+    probes: tuple[tuple[str, Callable[[], None]], ...] = (
+        ("database", lambda: _probe_database(house)),
         ("storage", lambda: house.objects.check()),
-    ):
+    )
+    for name, probe in probes:
         try:
             probe()
             found[name] = "ok"
@@ -118,6 +119,11 @@ def readiness(house: Office) -> tuple[dict[str, str], bool]:
         if state.failures:
             found[f"authority {state.name}"] = f"failing: {state.failures} times in a row"
     return found, True
+
+
+def _probe_database(house: Office) -> None:
+    house.ledger.head()
+    house.database.check_writable()
 
 
 def timestamp_age_s(house: Office) -> float:

@@ -11,6 +11,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from notary.ledger import Growing, create_log, read_head
+from notary.schema import make_tables
 from storage.database import Database
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
@@ -40,7 +41,7 @@ def sign(size: int, root: bytes, _at: datetime) -> bytes:
 
 def begin_log(database: Database) -> None:
     with database.writing() as connection:
-        database.create_tables(connection)
+        make_tables(database, connection)
         create_log(connection, b"genesis", NOW, sign)
 
 

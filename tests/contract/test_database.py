@@ -19,6 +19,7 @@ from notary.errors import MalformedInput
 from notary.ledger import ENTRY, TREE_HEAD, Ledger
 from notary.model import Case
 from notary.register import MAX_PLACE_BYTES, Register, insert_case
+from notary.schema import make_tables
 from storage.database import METADATA, Database, insert_if_absent, shown_url
 from storage.errors import StoreUnavailable
 from tests.contract.rows import (
@@ -107,12 +108,12 @@ def test_tables_are_made_all_or_none(url: str) -> None:
     database = Database(url)
     assert not database.has_tables()
     with pytest.raises(ZeroDivisionError), database.writing() as connection:
-        database.create_tables(connection)
+        make_tables(database, connection)
         raise ZeroDivisionError
     assert not database.has_tables()
     for _ in range(2):
         with database.writing() as connection:
-            database.create_tables(connection)
+            make_tables(database, connection)
     assert database.has_tables()
     with database.reading() as connection:
         assert set(METADATA.tables) <= set(sa.inspect(connection).get_table_names())

@@ -18,6 +18,7 @@ from notary.fsck import fsck
 from notary.ledger import ENTRY
 from notary.model import Declared, Principal, Role
 from notary.office import Office, found
+from notary.schema import make_tables
 from notary.settings import Settings
 from storage.database import Database
 from storage.errors import InvalidValue, StoreUnavailable
@@ -91,7 +92,7 @@ def test_database_that_cannot_hold_every_name_is_refused(postgres: PostgresServe
     with postgres.database(encoding="LATIN1") as url:
         database = Database(url)
         with pytest.raises(StoreUnavailable, match="LATIN1"), database.writing() as connection:
-            database.create_tables(connection)
+            make_tables(database, connection)
         assert not database.has_tables()
         database.close()
 

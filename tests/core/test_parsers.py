@@ -34,6 +34,7 @@ from certs.container import read_container
 from certs.errors import CertificateMalformed, UnsupportedFormat
 from notary import declaration
 from notary.admission import AdmittedKey, admitted, parse_kid, parse_policy_document
+from notary.backup_format import Manifest, Part, encode_frame, parse_frames, parse_manifest
 from notary.certpath import read_certificate
 from notary.clock import parse_rfc3339
 from notary.digest import parse_digest_field, parse_digests
@@ -46,6 +47,7 @@ from notary.provenance import parse_provenance
 from notary.receipt import parse_receipt, sign_inclusion
 from notary.record import EVIDENCE, build_record, parse_disclosure, parse_record
 from notary.rotation import parse_genesis_keys, parse_rotation
+from notary.schema import parse_revision
 from notary.signed_statement import parse_signed_statement
 from notary.statement import EVIDENCE_TYPE, StatementSigner, parse_statement
 from notary.tlog.checkpoint import (
@@ -118,6 +120,12 @@ SEGMENT = encode_segment(
     blocks=[Block(table="entry", columns=("idx", "statement"), rows=((0, b"x"),))],
     sign=KEY.sign,
 )
+BACKED_UP = Manifest(
+    origin="log.example/court", made_at="2026-11-24", revision="0001", size=1, root="00" * 32,
+    checkpoint="note", signed_at="2026-11-24", segments=0, digest="00" * 32, journalled_at="",
+    notes=0, objects="file:///objects", originals=1, original_bytes=7,
+    parts=(Part(path="rows/entry", size=9, sha256="00" * 32, rows=1),),
+)  # fmt: skip
 CHAIN = Chain()
 CHAIN.rotate(5)
 POLICY = f"log {VKEY}\n# one\nwitness w {ML_DSA.verifier.encode()}\ngroup g 1 w\nquorum g\n"
@@ -155,6 +163,10 @@ PARSERS: dict[str, Parser] = {
     ),
     "notary.admission.parse_kid": malformed(parse_kid, "a2V5LTE"),
     "notary.admission.parse_policy_document": malformed(parse_policy_document, ADMITTED.encode()),
+    "notary.backup_format.parse_manifest": malformed(parse_manifest, BACKED_UP.encode()),
+    "notary.backup_format.parse_frames": malformed(
+        lambda data: list(parse_frames([data])), encode_frame(["idx"], [[1], [2]])
+    ),
     "notary.clock.parse_rfc3339": Parser(
         parse=parse_rfc3339, error=ValueError, samples=("2026-11-24T14:03:05.123456Z",)
     ),
@@ -201,6 +213,7 @@ PARSERS: dict[str, Parser] = {
     "notary.rotation.parse_rotation": Parser(
         parse=parse_rotation, error=BadRotation, samples=(CHAIN.registered[0].document,)
     ),
+    "notary.schema.parse_revision": malformed(parse_revision, "0003_from_0002"),
     "notary.signed_statement.parse_signed_statement": Parser(
         parse=parse_signed_statement,
         error=Rejected,

@@ -123,7 +123,7 @@ WRITES: dict[str, tuple[str, ...]] = {
     "disposal": (
         "update disposal", "delete document_timestamp_due", "delete timestamp_token",
         "delete certificate", "update idempotency", "update audit_finding", "update deposit",
-        "update usage", "insert custody_event", *GROUP,
+        "delete deposit_digest", "update usage", "insert custody_event", *GROUP,
     ),
     "disposal-end": (
         *STAGED, "original: fsync folder", "original: fsync folder 2", *SEGMENT,
@@ -342,8 +342,9 @@ FOUNDING = (
     "home: fsync folder",
     *(write for number in range(1, 6) for write in _whole_file("keys", number)),
     *_whole_file("home")[:-1], "home: fsync folder 2",
-    "insert tree_head", "insert entry", "insert tile", "update tree_head", "insert house",
-    "insert journal", "insert account", "insert sign_in_link", "commit sign_in_link",
+    "insert alembic_version", "insert tree_head", "insert entry", "insert tile",
+    "update tree_head", "insert house", "insert journal", "insert account",
+    "insert sign_in_link", "commit sign_in_link",
     "home: create 2", "home: write 2", "home: fsync file 2", "home: rename", "home: fsync folder 3",
 )  # fmt: skip
 

@@ -115,6 +115,11 @@ class PostgresServer:
         """As a crash would: its children notice at once that it is gone."""
         self._end(signal.SIGKILL)
 
+    def promote(self) -> None:
+        """A standby becomes a server that takes writes."""
+        with self.connect() as admin:
+            admin.execute("SELECT pg_promote()")
+
     def _end(self, how: signal.Signals) -> None:
         assert self.process is not None
         self.process.send_signal(how)
@@ -177,6 +182,47 @@ def running_postgres() -> Iterator[PostgresServer]:
             assert server.process is not None
             if server.process.poll() is None:
                 server.stop()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def standby_of(primary: PostgresServer) -> Iterator[PostgresServer]:
+    """A synchronous standby: from here on no commit of the primary returns before it is there."""
+    folder = Path(tempfile.mkdtemp(prefix="standby-", dir=_open_folder()))
+    try:
+        folder.chmod(0o755)
+        if os.geteuid() == 0:
+            os.chown(folder, *_nobody())
+        standby = PostgresServer(
+            binaries=primary.binaries, folder=folder, port=_free_port(), password=primary.password
+        )
+        subprocess.run(
+            [
+                *_as_nobody(), os.fspath(primary.binaries / "pg_basebackup"),
+                *("--host", "127.0.0.1", "--port", str(primary.port), "--username", _USER),
+                *("--pgdata", os.fspath(folder / "data"), "--wal-method", "stream"),
+                *("--checkpoint", "fast", "--write-recovery-conf", "--no-sync"),
+            ],
+            env=os.environ | {"PGPASSWORD": primary.password, "HOME": os.fspath(folder)},
+            capture_output=True, check=True, cwd=folder, timeout=_START_TIMEOUT_S,
+        )  # fmt: skip
+        standby.start()
+        with primary.connect() as admin:
+            admin.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
+            admin.execute("SELECT pg_reload_conf()")
+            deadline = time.monotonic() + _START_TIMEOUT_S
+            asked = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'"
+            while admin.execute(asked).fetchone() != (1,):
+                assert time.monotonic() < deadline, "the standby is not synchronous"
+                time.sleep(0.05)
+        yield standby
+        # Nothing may wait for it when it is gone.
+        if primary.process is not None and primary.process.poll() is None:
+            with primary.connect() as admin:
+                admin.execute("ALTER SYSTEM RESET synchronous_standby_names")
+                admin.execute("SELECT pg_reload_conf()")
+        standby.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
