@@ -28,6 +28,7 @@ from notary.authority import EmbeddedAuthority, create_chain
 from notary.batch import BatchIntake
 from notary.chronicle import Chronicle
 from notary.clock import Clock, SystemClock
+from notary.counters import Counters
 from notary.errors import Corrupt, MalformedInput, Unreachable
 from notary.halt import Halt
 from notary.house import (
@@ -186,6 +187,7 @@ class Office:
         self.register = Register(self.database)
         self.accounts = Accounts(self.database)
         self.stamps = Stamps(self.database)
+        self.counters = Counters(self.database)
         self.sequencer = Sequencer(self.database, self.clock, self.keyring, Halt(settings.home))
         self.rotating = Rotating(
             sequencer=self.sequencer,
