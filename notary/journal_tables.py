@@ -66,6 +66,8 @@ WAYS: Final[dict[str, Way]] = {
     "sign_in_link": Way.LOST,
     # Counts of a minute: all begin again.
     "request_count": Way.LOST,
+    # Whoever is there first takes the job.
+    "job_lease": Way.LOST,
     "journal": Way.OWN,
     "journal_change": Way.OWN,
 }

@@ -73,6 +73,7 @@ class _Survey:
     end: int
     head: SegmentHead | None
     strangers: tuple[str, ...]
+    authority_chain: str | None
 
     @property
     def origin(self) -> str:
@@ -125,7 +126,13 @@ def rebuild(
         if tree is not None:
             _append_mirror(database, tree, clock, progress)
         head, resigned = _settle(database, known, sign, clock)
-        finish(database, survey.genesis, head, survey.signed_at)
+        finish(
+            database,
+            survey.genesis,
+            head,
+            survey.signed_at,
+            authority_chain=survey.authority_chain,
+        )
     return Rebuilt(
         segments=survey.segments,
         size=head.size,
@@ -161,6 +168,7 @@ def _survey(objects: ObjectStore, settings: Settings, progress: Progress) -> _Su
         end=newest.header.end,
         head=journal.head,
         strangers=listed.strangers,
+        authority_chain=journal.authority_chain,
     )
 
 
@@ -171,6 +179,7 @@ class _Journal:
     newest: Segment | None = None
     head: SegmentHead | None = None
     genesis: str | None = None
+    authority_chain: str | None = None
     rotations: dict[int, Registered] = field(default_factory=dict)
     previous: bytes = b""
     faults: list[Corrupt] = field(default_factory=list)
@@ -182,7 +191,10 @@ class _Journal:
             return
         self.newest = self.newest or read.segment
         self.head = self.head or read.segment.header.head
-        self.genesis = self.genesis or _genesis_in(read.segment)
+        row = _house_in(read.segment)
+        if row is not None:
+            self.genesis = self.genesis or str(row["genesis"])
+            self.authority_chain = self.authority_chain or row.get("authority_chain")
         for serial, registered in _rotations_in(read.segment):
             self.rotations.setdefault(serial, registered)
         self.previous = read.segment.header.previous
@@ -217,7 +229,7 @@ def _rotations_in(segment: Segment) -> Iterator[tuple[int, Registered]]:
                 yield row["serial"], registered_of(row)
 
 
-def _genesis_in(segment: Segment) -> str | None:
+def _house_in(segment: Segment) -> dict[str, Any] | None:
     for block in segment.blocks:
         if block.table == HOUSE.name and block.rows:
             row: dict[str, Any] = dict(zip(block.columns, block.rows[-1], strict=True))
@@ -227,7 +239,7 @@ def _genesis_in(segment: Segment) -> str | None:
                     f"format {FORMAT}",
                     name="house",
                 )
-            return str(row["genesis"])
+            return row
     return None
 
 

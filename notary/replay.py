@@ -115,7 +115,14 @@ def newest_evidence(database: Database) -> int:
     return max(sizes)
 
 
-def finish(database: Database, genesis: str, head: TreeHead, signed_at: str | None) -> None:
+def finish(
+    database: Database,
+    genesis: str,
+    head: TreeHead,
+    signed_at: str | None,
+    *,
+    authority_chain: str | None,
+) -> None:
     """The last transaction: what is derived from other tables, the signed head, the house.
     `signed_at` is the time of the newest head that the journal has, if it has one."""
     with database.writing() as connection:
@@ -129,7 +136,7 @@ def finish(database: Database, genesis: str, head: TreeHead, signed_at: str | No
             )
         )
         resign_head(connection, head, head.signed_at, lambda _size, _root, _at: head.checkpoint)
-        insert_house(connection, genesis)
+        insert_house(connection, genesis, authority_chain)
         set_place(connection, replace(read_place(connection), signed_at=signed_at or ""))
         # All these rows came from the journal. What changes from here on has not.
         connection.execute(sa.delete(CHANGE))

@@ -36,7 +36,7 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "succession",
         "house witness_house follow keyring journal_rows rereads",
         "ledger register stamps accounts settings tsa witness cosigner halt source signing "
-        "issued issuers journal_tables audits counters",
+        "issued issuers journal_tables audits counters leases",
         "keystore",
         "authority outside pack keys hsm",
         "report",
@@ -104,6 +104,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
         "notary/fsck_statements.py", "notary/journal.py", "notary/journal_rows.py",
         "notary/journal_tables.py", "notary/replay.py", "notary/audits.py", "notary/rereads.py",
         "notary/fixity.py", "notary/audit_part.py", "notary/auditing.py", "notary/counters.py",
+        "notary/leases.py",
     ),
     "prometheus_client": ("notary/web/status.py", "notary/traffic.py"),
 }  # fmt: skip
