@@ -29,6 +29,9 @@ from notary.traffic import FOLDER, in_flight, leave
 WORKER_DRAIN_S = 30.0
 RESTART_AFTER_S = 1.0
 LOOK_S = 0.05
+SENDING_S = 2.0
+"""An answer that the application is done with may not have left the server yet. It ends by itself
+when all have, unless clients keep idle connections open."""
 
 
 @click.command()
@@ -68,6 +71,8 @@ class _Child:
         deadline = time.monotonic() + patience_s
         while self.process.poll() is None and not done() and time.monotonic() < deadline:
             time.sleep(LOOK_S)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(SENDING_S)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
