@@ -17,7 +17,7 @@ from pathlib import Path
 
 from notary.clock import rfc3339
 from notary.errors import Fork, IntegrityError
-from storage.durable import write_file
+from storage.durable import remove_file, write_file
 
 FILE = "halted.json"
 
@@ -73,13 +73,15 @@ class Halt:
             self._unkept = f"its evidence could not be kept ({exc.strerror}): {evidence}"
         return evidence
 
-    def put_away(self, at: datetime) -> Path | None:
-        """The file under another name, which stops nothing; None where there is none."""
-        kept = self.path.with_name(f"resumed-{at:%Y%m%dT%H%M%SZ}-{FILE}")
-        try:
-            return self.path.rename(kept)
-        except FileNotFoundError:
-            return None
+    def put_away(self, at: datetime) -> None:
+        """Keeps the file's evidence under another name, which stops nothing. A crash in between
+        leaves both."""
+        evidence = self.evidence()
+        if evidence is None:
+            return
+        kept = self.path.with_name(f"resumed-{at:%Y%m%dT%H%M%S.%fZ}-{FILE}")
+        write_file(str(kept), evidence.encode(), mode=0o600)
+        remove_file(str(self.path))
 
 
 def check_told(evidence: str | None) -> None:

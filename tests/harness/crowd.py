@@ -128,7 +128,7 @@ class Crowd:
                     work()
                 except Exception as exc:  # noqa: BLE001  # told at the end, with all others
                     self.failed.append(repr(exc))
-                time.sleep(0.02)
+                time.sleep(0.05)
 
         threads = [threading.Thread(target=repeat, args=(work,)) for work in works]
         for thread in threads:
