@@ -80,7 +80,7 @@ def check(house: Nodes, crowd: Crowd, key: str) -> None:
     while True:
         page = client.get("/v1/deposits", params={"limit": "200", **after}).json()
         for each in page["items"]:
-            stands[each["id"]] = bytes.fromhex(each["digests"]["sha-256"])
+            stands[each["id"]] = bytes.fromhex(each["sha256"])
         if page["next"] is None:
             break
         after = {"after": page["next"]}
