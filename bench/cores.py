@@ -18,7 +18,7 @@ _ROOT = Path("/sys/fs/cgroup")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Host:
-    """`limit` and `usage` are files of the control group."""
+    """`folder` is that of the control group."""
 
     folder: Path
 
@@ -26,10 +26,10 @@ class Host:
         """A process, with all that it will start."""
         (self.folder / "cgroup.procs").write_text(str(pid))
 
-    def throttled(self) -> float:
-        """The part of the periods in which it wanted more than it may have."""
+    def periods(self) -> tuple[int, int]:
+        """(periods in which it wanted more than it may have, periods in which it ran), so far."""
         said = dict(line.split() for line in (self.folder / "cpu.stat").read_text().splitlines())
-        return int(said["nr_throttled"]) / max(int(said["nr_periods"]), 1)
+        return int(said["nr_throttled"]), int(said["nr_periods"])
 
 
 @contextmanager

@@ -200,6 +200,27 @@ def test_a_second_signal_ends_the_waiting(house: Nodes, key: str) -> None:
     second.start()
 
 
+def test_what_a_killed_nodes_worker_had_in_hand_another_does(house: Nodes, key: str) -> None:
+    first, second = both(house)
+    agency = Client(second.base, key)
+
+    def is_stamped(deposit_id: str) -> bool:
+        times = agency.get(f"/v1/deposits/{deposit_id}").json()["times"]
+        return times["timestamped_at"] is not None
+
+    for node in (first, second):
+        made = agency.post("/v1/deposits", data=os.urandom(99)).json()["id"]
+        node.wait_for(lambda made=made: is_stamped(made))
+        # Whichever of the two has the job of stamping: it dies with it in hand.
+        node.kill()
+        other = second if node is first else first
+        agency = Client(other.base, key)
+        made = agency.post("/v1/deposits", data=os.urandom(99)).json()["id"]
+        other.wait_for(lambda made=made: is_stamped(made))
+        assert "0 entries are not in them yet" in other.cli("journal").stdout
+        node.start()
+
+
 def test_a_session_is_one_of_all_nodes(house: Nodes) -> None:
     first, second = both(house)
     person = signed_in(first.base, "administrator")
