@@ -36,7 +36,7 @@ FROM python:3.11-slim
 RUN groupadd --system --gid 10001 notary \
  && useradd --system --uid 10001 --gid notary --no-create-home --home-dir /var/lib/notary \
       --shell /usr/sbin/nologin notary \
- && install -d -o notary -g notary -m 0700 /var/lib/notary
+ && install -d -o notary -g notary -m 0700 /var/lib/notary /var/lib/notary/keys
 COPY --from=build /opt/notary /opt/notary
 COPY --from=build /srv/notary /srv/notary
 ENV PATH=/opt/notary/bin:$PATH \
@@ -45,8 +45,8 @@ ENV PATH=/opt/notary/bin:$PATH \
     NOTARY_HOME=/var/lib/notary \
     NOTARY_HOST=0.0.0.0 \
     NOTARY_PORT=8080
-# A volume of its own is new with the owner and mode made above; a folder of the host's must belong
-# to 10001:10001.
+# A volume of its own, and one for the keys alone, is new with the owner and mode made above; a folder
+# of the host's must belong to 10001:10001.
 VOLUME /var/lib/notary
 WORKDIR /var/lib/notary
 USER 10001:10001

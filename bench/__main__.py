@@ -26,6 +26,7 @@ from bench import (
     pdf,
     proof,
     s3_upload,
+    second,
     single,
     tiles,
     upload,
@@ -46,9 +47,8 @@ MEASURES = (
     s3_upload,
     single,
     tiles,
+    second,
 )
-NOT_YET = ("second_node_ratio",)
-"""What the service doesn't do yet, so that there is nothing to measure."""
 
 
 def main() -> int:
@@ -63,8 +63,6 @@ def main() -> int:
     figures: dict[str, object] = {}
     for measure in MEASURES:
         figures |= measure.measure(quick=quick)
-    for key in NOT_YET:
-        figures |= {key: None, f"{key}_yardstick": None}
     figures["environment"] = environment(quick=quick)
     print(json.dumps(figures, indent=2))
     say("done")

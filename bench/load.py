@@ -85,17 +85,24 @@ class _Client:
 
 
 def drive(
-    port: int, requests: Iterator[bytes], *, clients: int, seconds: float, status: int
+    port: int | tuple[int, ...],
+    requests: Iterator[bytes],
+    *,
+    clients: int,
+    seconds: float,
+    status: int,
 ) -> Load:
-    """`clients` connections, each with one request under way, for `seconds`."""
+    """`clients` connections, to one port or to several in turn, each with one request under way,
+    for `seconds`."""
+    ports = (port,) if isinstance(port, int) else port
     load = Load(elapsed_s=0.0)
     expected = f"HTTP/1.1 {status}".encode()
     selector = selectors.DefaultSelector()
     began = time.perf_counter()
     deadline = began + seconds
     busy = clients
-    for _ in range(clients):
-        client = _Client(port)
+    for number in range(clients):
+        client = _Client(ports[number % len(ports)])
         selector.register(client.socket, selectors.EVENT_READ, client)
         client.send(next(requests))
     while busy:

@@ -187,13 +187,19 @@ def _frames(connection: sa.Connection, table: sa.Table) -> Iterator[tuple[int, b
 
 def _home(house: Office, folder: _Folder, *, with_keys: bool) -> tuple[str, ...]:
     home = house.settings.home
-    for name in (TSA_CHAIN, PUBLISHED):
-        if (home / name).exists():
-            folder.write_bytes(HOME + name, (home / name).read_bytes())
+    shown = {
+        name: (home / name).read_bytes()
+        for name in (TSA_CHAIN, PUBLISHED)
+        if (home / name).exists()
+    }
+    if house.house.authority_chain is not None:
+        shown.setdefault(TSA_CHAIN, house.house.authority_chain.encode("ascii"))
+    for name, data in shown.items():
+        folder.write_bytes(HOME + name, data)
     folder.write_bytes(f"{HOME}trust.toml", house.trust.encode().encode("utf-8"))
     if not with_keys:
         return ()
-    keys = sorted((home / "keys").glob("*.pem"))
+    keys = sorted(path for path in (home / "keys").iterdir() if path.suffix in (".pem", ".key"))
     for key in keys:
         folder.write_bytes(f"{HOME}keys-{key.name}", key.read_bytes(), secret=True)
     return tuple(key.name for key in keys)

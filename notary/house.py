@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -33,17 +33,20 @@ HOUSE = sa.Table(
     sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("format", sa.Integer, nullable=False),
     sa.Column("genesis", sa.Text, nullable=False),
+    sa.Column("authority_chain", sa.Text),
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class House:
-    """`genesis` is the canonical JSON that entry 0 commits to."""
+    """`genesis` is the canonical JSON that entry 0 commits to. `authority_chain` are the embedded
+    authority's certificate and root in PEM, for nodes that have no copy in their home."""
 
     origin: str
     name: str
     created_at: datetime
     genesis: str
+    authority_chain: str | None = None
 
 
 def write_genesis(
@@ -76,8 +79,22 @@ def write_genesis(
     )
 
 
-def insert_house(connection: sa.Connection, genesis: str) -> None:
-    connection.execute(sa.insert(HOUSE).values(id=1, format=FORMAT, genesis=genesis))
+def insert_house(connection: sa.Connection, genesis: str, authority_chain: str | None) -> None:
+    connection.execute(
+        sa.insert(HOUSE).values(
+            id=1, format=FORMAT, genesis=genesis, authority_chain=authority_chain
+        )
+    )
+
+
+def share_chain(database: Database, authority_chain: str) -> None:
+    """For a house that was founded when only files had it."""
+    with database.writing() as connection:
+        connection.execute(
+            sa.update(HOUSE)
+            .where(HOUSE.c.authority_chain.is_(None))
+            .values(authority_chain=authority_chain)
+        )
 
 
 def read_house(database: Database) -> House:
@@ -95,7 +112,7 @@ def read_house(database: Database) -> House:
             f"the database has format {row.format}, this software knows format {FORMAT}",
             name="house",
         )
-    return read_genesis(row.genesis)
+    return replace(read_genesis(row.genesis), authority_chain=row.authority_chain)
 
 
 def read_genesis(genesis: str) -> House:

@@ -7,6 +7,8 @@ asks what is due and puts it on the queue. A task that was queued twice finds no
 
 from __future__ import annotations
 
+import os
+import platform
 import threading
 import time
 from collections.abc import Callable
@@ -28,6 +30,8 @@ LOG = structlog.get_logger("jobs")
 WORKERS = 4
 SWEEP_EVERY_S = 3600.0
 LOST_AFTER_S = 60.0
+LEASE_S = 10.0
+"""How long a job stays with a worker that was killed, or three pulses."""
 AUDIT_LOOK_S = 10.0
 """How often a worker asks whether there is something to audit."""
 
@@ -52,7 +56,11 @@ class Jobs:
         self._keep = self._task("keep", self._run_keep)
         self._dispose = self._task("dispose", self._run_dispose)
         self._retain = self._task("retain", self._run_retain)
+        self._forget = self._task("forget", self._run_forget)
         self._queued: dict[str, float] = {}
+        self._name = f"{platform.node()[:60]}:{os.getpid()}:{os.urandom(6).hex()}"
+        self._working: set[str] = set()
+        self._journalled: int | None = None
 
     def run(self) -> None:
         """Works until `stop`; a task under way is finished first."""
@@ -73,7 +81,11 @@ class Jobs:
         consumer.stop(graceful=True)
         for pulse in pulses:
             pulse.join(timeout=5)
-        self.write_journal()
+        self.write_journal(last=True)
+        try:
+            self._office.leases.release(self._name)
+        except StorageError as exc:
+            LOG.warning("pulse", error=str(exc))
 
     def stop(self) -> None:
         self._stop.set()
@@ -81,14 +93,18 @@ class Jobs:
     def _task(self, name: str, work: Callable[..., None]) -> Callable[..., None]:
         def guarded(*arguments: str) -> None:
             # The job boundary: whatever happens is logged, and what is due stays due.
+            mark = name + "".join(arguments)
             try:
-                work(*arguments)
+                if self._take(mark):
+                    self._working.add(mark)
+                    work(*arguments)
             except (NotaryError, StorageError) as exc:
                 LOG.warning("job failed", job=name, error=f"{exc.__class__.__name__}: {exc}")
             except Exception:
                 LOG.exception("job failed", job=name)
             finally:
-                self._queued.pop(name + "".join(arguments), None)
+                self._working.discard(mark)
+                self._queued.pop(mark, None)
 
         task = self.huey.task(name=name)(guarded)
 
@@ -100,6 +116,12 @@ class Jobs:
                 task(*arguments)
 
         return enqueue
+
+    def _take(self, mark: str) -> bool:
+        """Whether this worker is the one that does it."""
+        span = timedelta(seconds=max(LEASE_S, 3 * self._office.settings.timestamp_interval))
+        now = self._office.clock.now()
+        return self._office.leases.take(mark, holder=self._name, now=now, span=span)
 
     def _run_stamp(self, authority: str) -> None:
         self._office.stamping.run(authority)
@@ -128,20 +150,28 @@ class Jobs:
             LOG.warning("sweep", unfinished=found.unfinished, orphans=len(found.orphans))
         self._office.keeping.apply(every=True)
 
+    def _run_forget(self) -> None:
+        self._office.counters.forget(int(self._office.clock.now().timestamp()))
+
     def _journal_pulse(self) -> None:
         # A thread of its own: how often an authority may be asked says nothing about how much
         # may be lost.
         while not self._stop.wait(self._office.settings.journal_interval):
             self.write_journal()
 
-    def write_journal(self) -> None:
-        """Then shows outside the checkpoint that the journal has: what was published can always
-        be rebuilt. While storage fails, the guard against old databases must not wait for it."""
+    def write_journal(self, *, last: bool = False) -> None:
+        """Unless another worker has been at it since this one looked. Then shows outside the
+        checkpoint that the journal has: what was published can always be rebuilt. While storage
+        fails, the guard against old databases must not wait for it."""
         covered: bytes | None = None
         try:
-            if not self._office.journal.is_due():
+            number = self._office.journal.number()
+            others = self._journalled not in (None, number)
+            self._journalled = number
+            if others and not last and self._office.journal.is_due():
                 return
             covered = self._office.journal.run().covered
+            self._journalled = self._office.journal.number()
             if covered is None:
                 return
         except (NotaryError, StorageError) as exc:
@@ -178,6 +208,8 @@ class Jobs:
         while not self._stop.wait(interval):
             since_sweep += interval
             try:
+                for mark in tuple(self._working):
+                    self._take(mark)
                 self._office.sequencer.refresh(self._refresh)
                 if self._office.witnessing is not None and self._office.witnessing.is_due():
                     self._witness()
@@ -200,6 +232,7 @@ class Jobs:
             if since_sweep >= SWEEP_EVERY_S:
                 since_sweep = 0.0
                 self._sweep()
+                self._forget()
 
 
 def _log_finding(found: Finding) -> None:

@@ -15,6 +15,7 @@ Owns the table of its place.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 import threading
@@ -33,7 +34,7 @@ from notary.journal_tables import CHANGE
 from notary.ledger import TreeHead, read_head
 from notary.schema import is_ahead
 from storage.database import METADATA, Database
-from storage.errors import ObjectExists
+from storage.errors import ObjectExists, ObjectNotFound
 from storage.objects import ObjectStore
 
 PREFIX: Final = "journal/"
@@ -222,9 +223,25 @@ class Journal:
         with self._database.reading() as connection:
             return is_due(connection) and not is_ahead(connection)
 
+    def number(self) -> int:
+        """How many segments there are, by whichever worker."""
+        return self.place().number
+
     def check_end(self) -> None:
-        """Raises Rollback where storage has a segment that this database knows nothing of."""
-        number = self.place().number
+        """Raises Rollback where storage has a segment that this database knows nothing of, or a
+        longer tree; Corrupt where the newest segment is another one than this database wrote."""
+        with self._database.reading() as connection:
+            place, size = read_place(connection), read_head(connection).size
+        number = place.number
+        if place.entries > size:
+            raise Rollback(
+                f"the journal has {place.entries} entries, the database ends at size {size}: its "
+                "tree is an old copy"
+            )
+        if number and place.staged is None:
+            # One that is missing is for fsck to name: nothing says that this database is wrong.
+            with contextlib.suppress(ObjectNotFound):
+                self._check_same(number - 1, place.digest)
         if not segment_objects(self._objects, number):
             return
         if self.place().number == number:  # else another worker has just written it
@@ -328,14 +345,7 @@ class Journal:
                 incoming.write(place.staged)
                 incoming.commit()
         except ObjectExists:
-            there = hashlib.sha256(b"".join(self._objects.open(key))).digest()
-            if there != place.digest:
-                raise Corrupt(
-                    f"journal segment {place.number - 1} is to have sha-256 "
-                    f"{place.digest.hex()}, but storage has {there.hex()} under {key}: another "
-                    "house writes there, or a copy of this one",
-                    name=f"journal segment {place.number - 1}",
-                ) from None
+            self._check_same(place.number - 1, place.digest)
         with self._database.writing() as connection:
             connection.execute(
                 sa.update(JOURNAL)
@@ -343,6 +353,18 @@ class Journal:
                 .values(staged=None, kept=place.entries)
             )
         return 1
+
+    def _check_same(self, number: int, digest: bytes) -> None:
+        key, sha256 = segment_key(number), hashlib.sha256()
+        for chunk in self._objects.open(key):
+            sha256.update(chunk)
+        if sha256.digest() != digest:
+            raise Corrupt(
+                f"journal segment {number} is to have sha-256 {digest.hex()}, but storage has "
+                f"{sha256.hexdigest()} under {key}: another house writes there, or a copy of this "
+                "one",
+                name=f"journal segment {number}",
+            )
 
 
 def is_due(connection: sa.Connection) -> bool:

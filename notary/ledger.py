@@ -40,6 +40,7 @@ TREE_HEAD = sa.Table(
     sa.Column("root", sa.LargeBinary, nullable=False),
     sa.Column("checkpoint", sa.LargeBinary, nullable=False),
     sa.Column("signed_at", sa.String(27), nullable=False),
+    sa.Column("halted", sa.Text),
 )
 _ONLY = 1
 MOST_WAITING = 1_000
@@ -48,12 +49,14 @@ MOST_WAITING = 1_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TreeHead:
-    """The newest signed state. `checkpoint` is the signed note, verbatim."""
+    """The newest signed state. `checkpoint` is the signed note, verbatim. `halted` is the evidence
+    for which writing has stopped on all nodes, as JSON, None while it has not."""
 
     size: int
     root: bytes
     checkpoint: bytes
     signed_at: datetime
+    halted: str | None = None
 
 
 SignHead = Callable[[int, bytes, datetime], bytes]
@@ -165,8 +168,14 @@ def read_head(connection: sa.Connection, *, lock: bool = False) -> TreeHead:
     """With `lock`, the row is held until the transaction ends: writers of all nodes queue here."""
     row = _LOCK_HEAD.first(connection) if lock else connection.execute(_HEAD).first()
     assert row is not None
-    size, root, checkpoint, signed_at = row
-    return TreeHead(size=size, root=root, checkpoint=checkpoint, signed_at=parse_rfc3339(signed_at))
+    size, root, checkpoint, signed_at, halted = row
+    return TreeHead(
+        size=size,
+        root=root,
+        checkpoint=checkpoint,
+        signed_at=parse_rfc3339(signed_at),
+        halted=halted,
+    )
 
 
 def read_tile(connection: sa.Connection) -> tile.TileReader:
@@ -294,7 +303,11 @@ class Growing:
 
 
 _HEAD = sa.select(
-    TREE_HEAD.c.size, TREE_HEAD.c.root, TREE_HEAD.c.checkpoint, TREE_HEAD.c.signed_at
+    TREE_HEAD.c.size,
+    TREE_HEAD.c.root,
+    TREE_HEAD.c.checkpoint,
+    TREE_HEAD.c.signed_at,
+    TREE_HEAD.c.halted,
 ).where(TREE_HEAD.c.id == _ONLY)
 _LOCK_HEAD = Prepared(_HEAD.with_for_update())
 _SWAP_HEAD = Prepared(
@@ -335,6 +348,19 @@ def resign_head(connection: sa.Connection, head: TreeHead, at: datetime, sign: S
         .where(TREE_HEAD.c.id == _ONLY)
         .values(checkpoint=sign(head.size, head.root, at), signed_at=rfc3339(at))
     )
+
+
+def halt_writing(connection: sa.Connection, evidence: str) -> None:
+    """Tells all nodes, at their next commit. What came first stays."""
+    connection.execute(
+        sa.update(TREE_HEAD)
+        .where(TREE_HEAD.c.id == _ONLY, TREE_HEAD.c.halted.is_(None))
+        .values(halted=evidence)
+    )
+
+
+def resume_writing(connection: sa.Connection) -> None:
+    connection.execute(sa.update(TREE_HEAD).where(TREE_HEAD.c.id == _ONLY).values(halted=None))
 
 
 def begin_log(connection: sa.Connection, at: datetime) -> None:

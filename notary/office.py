@@ -28,6 +28,7 @@ from notary.authority import EmbeddedAuthority, create_chain
 from notary.batch import BatchIntake
 from notary.chronicle import Chronicle
 from notary.clock import Clock, SystemClock
+from notary.counters import Counters
 from notary.destruction import Destructions
 from notary.disposing import Disposing
 from notary.errors import Corrupt, MalformedInput, Unreachable
@@ -38,6 +39,7 @@ from notary.house import (
     open_checkpoint,
     publish,
     read_house,
+    share_chain,
     write_genesis,
 )
 from notary.intake import Intake, Limits
@@ -49,6 +51,7 @@ from notary.keeping import Keeping
 from notary.keyring import Keyring, head_signer
 from notary.keys import HouseKeys, load_key, raw_public, write_key
 from notary.keystore import KeyStore
+from notary.leases import Leases
 from notary.ledger import Ledger, create_log
 from notary.model import Role, check_label, uuid7
 from notary.originals import Originals
@@ -153,7 +156,7 @@ def found(
     with database.writing() as connection:
         make_tables(database, connection)
         create_log(connection, entry, now, sign)
-        insert_house(connection, genesis)
+        insert_house(connection, genesis, chain.decode("ascii"))
         insert_journal(connection, genesis)
         accounts_room.insert_account(
             connection, id_=account_id, name=ADMINISTRATOR, role=Role.ADMINISTRATOR, at=now
@@ -203,6 +206,8 @@ class Office:
         self.register = Register(self.database)
         self.accounts = Accounts(self.database)
         self.stamps = Stamps(self.database)
+        self.counters = Counters(self.database)
+        self.leases = Leases(self.database)
         self.sequencer = Sequencer(self.database, self.clock, self.keyring, Halt(settings.home))
         self.rotating = Rotating(
             sequencer=self.sequencer,
@@ -363,6 +368,8 @@ class Office:
         """On every start, before a door opens. Raises IntegrityError or Unreachable."""
         self.check_log()
         self.wrapping.check()
+        if self.house.authority_chain is None and (self.settings.home / TSA_CHAIN).exists():
+            share_chain(self.database, (self.settings.home / TSA_CHAIN).read_text("ascii"))
         check_published(self.settings.home, self.ledger, self.log_keys_at)
         try:
             self.objects.examine()
@@ -398,7 +405,9 @@ class Office:
     def _authorities(self) -> tuple[TimestampAuthority, ...]:
         settings = self.settings
         if not settings.tsa_urls:
-            return (self._embedded(),)
+            # Its key may be on some nodes only: the others leave stamping to those.
+            has_key = (settings.home / "keys" / f"{TSA_KEY}.pem").exists()
+            return (self._embedded(),) if has_key else ()
         assert settings.tsa_roots is not None
         roots = _certificates(settings.tsa_roots)
         return tuple(
@@ -426,7 +435,7 @@ class Office:
         )
 
     def _embedded(self) -> TimestampAuthority:
-        certificate, root = _own_chain(self.settings.home / TSA_CHAIN)
+        certificate, root = self._own_chain()
         key = load_key(self.settings.home / "keys", TSA_KEY)
         if not isinstance(key, EllipticCurvePrivateKey):
             raise Corrupt("the embedded authority's key is not on an elliptic curve", name=TSA_KEY)
@@ -448,8 +457,16 @@ class Office:
         roots = dict.fromkeys(root for each in self.authorities for root in each.roots)
         # The embedded authority's root stays in the file when outside ones are configured:
         # older certificates carry its tokens.
-        roots.update({_own_chain(self.settings.home / TSA_CHAIN)[1]: None})
+        roots.update({self._own_chain()[1]: None})
         return tuple(roots)
+
+    def _own_chain(self) -> tuple[bytes, bytes]:
+        """From the home, where it is there, else as the database has it. Raises Corrupt."""
+        path, shared = self.settings.home / TSA_CHAIN, self.house.authority_chain
+        if path.exists() or shared is None:
+            return _own_chain(_certificates(path), str(path))
+        name = f"{TSA_CHAIN} in the database"
+        return _own_chain(_parse_certificates(shared.encode(), name), name)
 
 
 def open_keys(settings: Settings) -> KeyStore:
@@ -466,21 +483,28 @@ def open_objects(settings: Settings, *, locked: bool = True) -> ObjectStore:
 
 def _certificates(path: Path) -> tuple[bytes, ...]:
     try:
-        loaded = x509.load_pem_x509_certificates(path.read_bytes())
-    except (OSError, ValueError) as exc:
+        pem = path.read_bytes()
+    except OSError as exc:
         raise Corrupt(f"certificates {path} cannot be read: {exc}", name=str(path)) from exc
+    return _parse_certificates(pem, str(path))
+
+
+def _parse_certificates(pem: bytes, name: str) -> tuple[bytes, ...]:
+    try:
+        loaded = x509.load_pem_x509_certificates(pem)
+    except ValueError as exc:
+        raise Corrupt(f"certificates {name} cannot be read: {exc}", name=name) from exc
     return tuple(each.public_bytes(Encoding.DER) for each in loaded)
 
 
-def _own_chain(path: Path) -> tuple[bytes, bytes]:
+def _own_chain(chain: tuple[bytes, ...], name: str) -> tuple[bytes, bytes]:
     """The embedded authority's certificate and root. Raises Corrupt where they are no chain."""
-    chain = _certificates(path)
     try:
         leaf, root = (x509.load_der_x509_certificate(der) for der in chain)
         leaf.verify_directly_issued_by(root)
         root.verify_directly_issued_by(root)
     except (ValueError, TypeError, InvalidSignature) as exc:
-        raise Corrupt(f"certificates {path} are no chain: {exc}", name=str(path)) from exc
+        raise Corrupt(f"certificates {name} are no chain: {exc}", name=name) from exc
     return chain[0], chain[1]
 
 

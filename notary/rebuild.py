@@ -79,6 +79,7 @@ class Base:
     digest: bytes
     journalled_at: str
     notes: int
+    authority_chain: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +93,7 @@ class _Survey:
     head: SegmentHead | None
     strangers: tuple[str, ...]
     signed_at: str | None
+    authority_chain: str | None
     missing: int = 0
 
     @property
@@ -147,8 +149,14 @@ def rebuild(
         if tree is not None:
             _append_mirror(database, tree, clock, progress)
         head, resigned = _settle(database, known, sign, clock)
-        notes = 0 if base is None else base.notes
-        finish(database, survey.genesis, head, survey.signed_at, notes)
+        finish(
+            database,
+            survey.genesis,
+            head,
+            survey.signed_at,
+            authority_chain=survey.authority_chain,
+            notes=0 if base is None else base.notes,
+        )
     return Rebuilt(
         segments=survey.segments - (0 if base is None else base.segments),
         missing=survey.missing,
@@ -194,6 +202,7 @@ def _survey(
         head=journal.head,
         strangers=listed.strangers,
         signed_at=journal.signed_at,
+        authority_chain=journal.authority_chain,
     )
 
 
@@ -207,6 +216,7 @@ def _survey_of(base: Base, strangers: tuple[str, ...], missing: int) -> _Survey:
         head=None,
         strangers=strangers,
         signed_at=base.journalled_at or None,
+        authority_chain=base.authority_chain,
         missing=missing,
     )
 
@@ -218,6 +228,7 @@ class _Journal:
     newest: Segment | None = None
     head: SegmentHead | None = None
     genesis: str | None = None
+    authority_chain: str | None = None
     rotations: dict[int, Registered] = field(default_factory=dict)
     previous: bytes = b""
     faults: list[Corrupt] = field(default_factory=list)
@@ -246,7 +257,10 @@ class _Journal:
         if read.segment.rewritten:
             self.rewritten.append(replace(read.segment, blocks=()))
         self.head = self.head or read.segment.header.head
-        self.genesis = self.genesis or _genesis_in(read.segment)
+        row = _house_in(read.segment)
+        if row is not None:
+            self.genesis = self.genesis or str(row["genesis"])
+            self.authority_chain = self.authority_chain or row.get("authority_chain")
         for serial, registered in _rotations_in(read.segment):
             self.rotations.setdefault(serial, registered)
         self.previous = read.segment.header.previous
@@ -288,7 +302,7 @@ def _rotations_in(segment: Segment) -> Iterator[tuple[int, Registered]]:
                 yield row["serial"], registered_of(row)
 
 
-def _genesis_in(segment: Segment) -> str | None:
+def _house_in(segment: Segment) -> dict[str, Any] | None:
     for block in segment.blocks:
         if block.table == HOUSE.name and block.rows:
             row: dict[str, Any] = dict(zip(block.columns, block.rows[-1], strict=True))
@@ -298,7 +312,7 @@ def _genesis_in(segment: Segment) -> str | None:
                     f"format {FORMAT}",
                     name="house",
                 )
-            return str(row["genesis"])
+            return row
     return None
 
 

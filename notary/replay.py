@@ -119,7 +119,13 @@ def newest_evidence(database: Database) -> int:
 
 
 def finish(
-    database: Database, genesis: str, head: TreeHead, signed_at: str | None, notes: int = 0
+    database: Database,
+    genesis: str,
+    head: TreeHead,
+    signed_at: str | None,
+    *,
+    authority_chain: str | None,
+    notes: int = 0,
 ) -> None:
     """The last transaction: what is derived from other tables, the signed head, the house.
     `signed_at` is the time of the newest head that the journal has, if it has one; `notes` the
@@ -145,7 +151,7 @@ def finish(
             digests.add(row.idx, row.sha256)
         digests.write()
         resign_head(connection, head, head.signed_at, lambda _size, _root, _at: head.checkpoint)
-        insert_house(connection, genesis)
+        insert_house(connection, genesis, authority_chain)
         set_place(connection, replace(read_place(connection), signed_at=signed_at or ""))
         # All other rows came from the journal. What changes from here on has not.
         connection.execute(sa.delete(CHANGE).where(CHANGE.c.id > notes))

@@ -45,6 +45,7 @@ from notary.journal_tables import CHANGE
 from notary.keyhistory import KeyHistory, read_history
 from notary.keyring import KEY_ROTATION, registered_of
 from notary.ledger import TreeHead
+from notary.office import TSA_CHAIN
 from notary.rebuild import Base, Rebuilt, rebuild
 from notary.replay import advance_sequences
 from notary.schema import KNOWN, make_tables, parse_revision
@@ -91,6 +92,7 @@ def restore(
         with closing(Database(settings.database_url, statement_timeout_s=0)) as database:
             _require_no_house(database, settings)
         written = _home(folder, manifest, settings.home)
+        chain = settings.home / TSA_CHAIN
         base = Base(
             load=lambda database: _load(database, folder, manifest, progress),
             history=history,
@@ -104,6 +106,7 @@ def restore(
             digest=bytes.fromhex(manifest.digest),
             journalled_at=manifest.journalled_at,
             notes=manifest.notes,
+            authority_chain=chain.read_text("ascii") if chain.exists() else None,
         )
         made = rebuild(settings, mirror=None, base=base, clock=clock, progress=progress)
     return Restored(manifest=manifest, rebuilt=made, written=written)

@@ -18,6 +18,7 @@ answered in between.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -31,6 +32,7 @@ from notary.clock import Clock, rfc3339
 from notary.errors import (
     Corrupt,
     Fork,
+    IntegrityError,
     KeyMissing,
     KeysRotated,
     NotaryError,
@@ -39,7 +41,7 @@ from notary.errors import (
     Rollback,
     Unreachable,
 )
-from notary.halt import Halt
+from notary.halt import Halt, check_told
 from notary.keyring import Held, Keyring
 from notary.keystore import probe
 from notary.ledger import (
@@ -47,9 +49,11 @@ from notary.ledger import (
     Growing,
     SignHead,
     TreeHead,
+    halt_writing,
     read_head,
     read_tile,
     resign_head,
+    resume_writing,
 )
 from notary.statement import StatementSigner
 from notary.tlog import merkle, tile
@@ -189,7 +193,7 @@ class Sequencer:
             self._commit_surely(group)
         except (StoreUnavailable, NotaryError) as exc:
             if isinstance(exc, Fork | Rollback | Corrupt):
-                self._halt.stop(exc, self._clock.now())
+                self._stop(exc)
             failure = exc if isinstance(exc, NotaryError) else unreachable(exc)
             for ticket in group:
                 ticket.committed, ticket.error = None, ticket.error or failure
@@ -281,7 +285,8 @@ class Sequencer:
     def _begin(self, connection: sa.Connection) -> tuple[TreeHead, datetime, Held]:
         """Takes the lock; gives the head, this commit's time and the keys that sign it."""
         head = read_head(connection, lock=True)
-        self._check_head(head)
+        _check_head(head, self._seen)
+        check_told(head.halted)
         return head, self._moment(head), self._keyring.check(connection)
 
     def _seal(self, growing: Growing, head: TreeHead, at: datetime, sign: SignHead) -> Appended:
@@ -303,14 +308,42 @@ class Sequencer:
         except StoreUnavailable as exc:
             raise unreachable(exc) from exc
         except (Fork, Rollback, Corrupt) as exc:
-            self._halt.stop(exc, self._clock.now())
+            self._stop(exc)
             raise
 
     def check_writing(self) -> None:
-        """Raises IntegrityError (`halted`, `key_missing`) while writing is stopped, Unreachable
-        (`keys_unreachable`) while a token does not answer."""
+        """Raises IntegrityError (`halted`, `key_missing`, or what it sees by itself) while writing
+        is stopped, Unreachable (`keys_unreachable`) while a token does not answer. A node that
+        could not tell the others before tells them now."""
+        seen = self._seen  # before the snapshot, which must not be older
+        with self._database.reading() as connection:
+            head = read_head(connection)
+        try:
+            _check_head(head, seen)
+        except (Fork, Rollback) as exc:
+            self._stop(exc)
+            raise
+        evidence = self._halt.evidence()
+        if evidence is not None and head.halted is None:
+            self._tell(evidence)
         self._halt.check()
+        check_told(head.halted)
         probe(self._keyring.fresh().keys)
+
+    def _stop(self, error: IntegrityError) -> None:
+        self._tell(self._halt.stop(error, self._clock.now()))
+
+    def _tell(self, evidence: str) -> None:
+        # A database that does not take it is asked again by `check_writing`.
+        with contextlib.suppress(StoreUnavailable), self._database.writing() as connection:
+            halt_writing(connection, evidence)
+
+    def resume(self) -> None:
+        """A person's word that the cause is understood: every node writes again that has no
+        evidence of its own. A crash in between leaves writing stopped."""
+        self._halt.put_away(self._clock.now())
+        with self._database.writing() as connection:
+            resume_writing(connection)
 
     def refresh(self, older_than: timedelta) -> bool:
         """Signs the newest head anew when it is older than that, so that outsiders see a log
@@ -325,24 +358,6 @@ class Sequencer:
                 return False
             resign_head(connection, head, at, held.sign)
         return True
-
-    def _check_head(self, head: TreeHead) -> None:
-        """The head may only have grown since this process saw it. Raises Rollback, Fork."""
-        seen = self._seen
-        if seen is None:
-            return
-        if head.size < seen.size:
-            raise Rollback(
-                f"the database ends at size {head.size}, "
-                f"but this process saw size {seen.size} committed"
-            )
-        if head.size == seen.size and head.root != seen.root:
-            raise Fork(
-                f"root hash mismatch at size {head.size}: database has {head.root.hex()}, "
-                f"this process saw {seen.root.hex()}",
-                ours=seen.checkpoint,
-                theirs=head.checkpoint,
-            )
 
     def _moment(self, head: TreeHead) -> datetime:
         """The time of this commit, never before the last. A clock that fell behind further than
@@ -377,6 +392,24 @@ def _stands(connection: sa.Connection, head: TreeHead, ours: TreeHead) -> bool:
         return False
     root = merkle.root_hash(ours.size, tile.hash_reader(read_tile(connection)))
     return root == ours.root
+
+
+def _check_head(head: TreeHead, seen: TreeHead | None) -> None:
+    """The head may only have grown since this process saw it. Raises Rollback, Fork."""
+    if seen is None:
+        return
+    if head.size < seen.size:
+        raise Rollback(
+            f"the database ends at size {head.size}, "
+            f"but this process saw size {seen.size} committed"
+        )
+    if head.size == seen.size and head.root != seen.root:
+        raise Fork(
+            f"root hash mismatch at size {head.size}: database has {head.root.hex()}, "
+            f"this process saw {seen.root.hex()}",
+            ours=seen.checkpoint,
+            theirs=head.checkpoint,
+        )
 
 
 def _group_size(waiting: Sequence[_Ticket[Any]]) -> int:

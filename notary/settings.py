@@ -6,6 +6,7 @@ not silently leave a default in force. docs/operating.md lists the same table (a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -111,6 +112,14 @@ class Settings:
     max_batch_rows: int = _knob(1_000_000, _number, "rows in one batch")
     web_processes: int = _knob(2, _number, "processes that serve HTTP")
     web_threads: int = _knob(16, _number, "requests each of them works on at once")
+    drain_seconds: float = _knob(
+        0.0,
+        float,
+        "seconds a node that is told to end says so in /readyz before it closes its door",
+    )
+    finish_seconds: float = _knob(
+        600.0, float, "seconds that requests under way may then take at most"
+    )
     session_hours: int = _knob(12, _number, "hours a signed-in session lasts")
     secure_cookies: bool = _knob(
         False, _switch, "send cookies over HTTPS only; turn on behind a TLS proxy"
@@ -198,6 +207,9 @@ class Settings:
             problems.append(f"NOTARY_RETENTION_DAYS={self.retention_days}, not 0 to 36500")
         if self.database_timeout < 0:
             problems.append(f"NOTARY_DATABASE_TIMEOUT={self.database_timeout}, less than nothing")
+        for name, seconds in (("DRAIN", self.drain_seconds), ("FINISH", self.finish_seconds)):
+            if not 0 <= seconds < math.inf:
+                problems.append(f"NOTARY_{name}_SECONDS={seconds:g}, not a number of seconds")
         if not 0 <= self.port <= 65535:
             problems.append(f"NOTARY_PORT={self.port}")
         return problems

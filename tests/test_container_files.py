@@ -340,3 +340,26 @@ def test_s3_server_is_started_with_options_that_it_has(compose: dict[str, Any]) 
     assert options["master.telemetry"] == "false"
     assert options["ip.bind"] == "127.0.0.1"
     assert options["s3.allowDeleteBucketNotEmpty"] == "false"
+
+
+def test_nodes_share_the_keys_and_nothing_else(compose: dict[str, Any]) -> None:
+    """Each container has the image's own volume as its home; only `init` writes keys."""
+    (home,) = arguments_of("VOLUME", final_stage())
+    for name in ("notary", "worker"):
+        assert compose["services"][name]["volumes"] == [f"notary-keys:{home}/keys:ro"]
+    assert compose["services"]["init"]["volumes"] == [f"notary-keys:{home}/keys"]
+    made = " ".join(arguments_of("RUN", final_stage()))
+    assert f"{home}/keys" in made  # else the new volume would be root's
+
+
+def test_a_node_is_given_the_time_to_end_without_a_failed_request(compose: dict[str, Any]) -> None:
+    node = compose["services"]["notary"]
+    named = {name: node["environment"][f"NOTARY_{name}_SECONDS"] for name in ("DRAIN", "FINISH")}
+    (minutes,) = re.fullmatch(r"(\d+)m", node["stop_grace_period"]).groups()  # type: ignore[union-attr]
+    assert int(named["DRAIN"]) > 0
+    assert int(minutes) * 60 >= sum(map(int, named.values())) + 40
+    assert "/readyz" in " ".join(node["healthcheck"]["test"])
+    # The image's own check is whether the process lives: who ends what fails it must not end a
+    # node that drains.
+    (check,) = arguments_of("HEALTHCHECK", final_stage())
+    assert "/healthz" in check

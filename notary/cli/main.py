@@ -54,6 +54,7 @@ LOADED_WHEN_ASKED_FOR = {
     "migrate": "notary.cli.migrate",
     "rebuild": "notary.cli.restore",
     "audit": "notary.cli.audit",
+    "resume": "notary.cli.resume",
 }
 """Command to the module that holds it under that name. No command waits until the web server, the
 queue and the rest of what the others need are loaded."""

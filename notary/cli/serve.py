@@ -1,8 +1,9 @@
 """`notary serve`: the web processes and the worker, as one foreground command.
 
 The parent examines the house before any door opens, starts both, and starts again whichever dies.
-On Ctrl-C or SIGTERM it closes the door, waits until no request is under way, and ends them. It
-loads nothing of the web and the queue: each child loads its own, both at once.
+On Ctrl-C or SIGTERM it says in /readyz that it leaves, for as long as proxies need to see it;
+closes the door, waits until no request is under way, and ends them; a second one ends the waiting.
+It loads nothing of the web and the queue: each child loads its own, both at once.
 """
 
 from __future__ import annotations
@@ -23,12 +24,14 @@ import click
 
 from notary.office import Office
 from notary.settings import Settings
-from notary.traffic import in_flight
+from notary.traffic import FOLDER, in_flight, leave
 
-DRAIN_S = 60.0
 WORKER_DRAIN_S = 30.0
 RESTART_AFTER_S = 1.0
 LOOK_S = 0.05
+SENDING_S = 2.0
+"""An answer that the application is done with may not have left the server yet. It ends by itself
+when all have, unless clients keep idle connections open."""
 
 
 @click.command()
@@ -68,6 +71,8 @@ class _Child:
         deadline = time.monotonic() + patience_s
         while self.process.poll() is None and not done() and time.monotonic() < deadline:
             time.sleep(LOOK_S)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(SENDING_S)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
@@ -78,24 +83,32 @@ def serve_house(settings: Settings) -> None:
     office = Office(settings)
     office.examine()
     office.publish()
+    if not office.authorities:
+        print(
+            "This node has no keys/tsa.pem, and NOTARY_TSA_URLS names no authority: it asks for no "
+            "timestamp. A node that has the key must be running.",
+            flush=True,
+        )
     office.close()
     # The web processes share their counters through files in this folder. Not in the home: nodes
     # in containers share one, and would count each other's requests.
     metrics = Path(tempfile.mkdtemp(prefix="notary-metrics-"))
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics)
+    os.environ[FOLDER] = str(metrics)
     # The C library's memory: by default each thread gets a place of its own, and keeps what its
     # largest batch once needed.
     os.environ.setdefault("MALLOC_ARENA_MAX", "2")
-    told = threading.Event()
+    told, again = threading.Event(), threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda _number, _frame: told.set())
+        signal.signal(number, lambda _number, _frame: (again if told.is_set() else told).set())
     worker, web = _Child("worker"), _Child("web")
     print(f"Evidence registration at {settings.base_url}", flush=True)
     told.wait()
+    leave(metrics)
+    again.wait(settings.drain_seconds)
     web.ask_to_end()
     # The server itself would wait for idle keep-alive connections too: we know better, since
     # every request is counted from its first byte to the last of its answer.
-    web.end(lambda: in_flight(metrics) == 0, DRAIN_S)
+    web.end(lambda: again.is_set() or in_flight(metrics) == 0, settings.finish_seconds)
     worker.ask_to_end()
     worker.end(lambda: False, WORKER_DRAIN_S)
     shutil.rmtree(metrics, ignore_errors=True)

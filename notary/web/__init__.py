@@ -8,8 +8,6 @@ from typing import Any
 import structlog
 from apiflask import APIFlask
 from flask import Response, g, request
-from flask_limiter import Limiter
-from flask_limiter.util import get_remote_address
 from werkzeug.exceptions import HTTPException
 
 from certs.errors import CertsError
@@ -22,6 +20,7 @@ from notary.web import (
     audits,
     batches,
     issuers,
+    limits,
     log,
     openapi,
     pages,
@@ -74,41 +73,15 @@ def build(office: Office) -> APIFlask:
     _before_and_after(app, office)
     status.watch(app)
     _errors(app)
-    limiter = _limiter(app)
+    limiter = limits.make_limiter(app, office)
     for blueprint in (
         api.bp, batches.bp, people.bp, verification.bp, log.bp, scitt.bp, scrapi.bp, issuers.bp,
         audits.bp, standing.bp,
         status.bp, pages.bp,
     ):  # fmt: skip
         app.register_blueprint(blueprint)
-    _limits(app, limiter, office)
+    limits.limit_views(app, limiter, office.settings)
     return app
-
-
-def _limiter(app: APIFlask) -> Limiter:
-    hooks = app.before_request_funcs.setdefault(None, [])
-    ours = list(hooks)
-    limiter = Limiter(get_remote_address, app=app, storage_uri="memory://", headers_enabled=True)
-    # Its own hook would search every request for limits of the whole application. There are
-    # none: ours stand on single views, which ask by themselves.
-    hooks[:] = ours
-    return limiter
-
-
-def _limits(app: APIFlask, limiter: Limiter, office: Office) -> None:
-    verifying = f"{office.settings.verify_per_minute}/minute"
-    signing_in = f"{office.settings.sign_in_per_minute}/minute"
-    registering = f"{office.settings.entries_per_minute}/minute"
-    for endpoint, limit in (
-        ("scrapi.post_entry", registering),
-        ("scrapi.show_entry", registering),
-        ("verification.post_verify", verifying),
-        ("pages.verify_form", verifying),
-        ("pages.sign_in", signing_in),
-        ("pages.sign_in_by_link", signing_in),
-    ):
-        view: Any = app.view_functions[endpoint]
-        app.view_functions[endpoint] = limiter.limit(limit)(view)
 
 
 def _before_and_after(app: APIFlask, office: Office) -> None:
@@ -133,6 +106,9 @@ def _before_and_after(app: APIFlask, office: Office) -> None:
             headers.pop("Retry-After", None)
             if g.retry_after is not None:
                 headers["Retry-After"] = str(g.retry_after)
+        elif response.status_code not in (429, 503):
+            # The limiter says on each answer when its span ends: nobody is to come again then.
+            headers.pop("Retry-After", None)
         LOG.info(
             "request",
             request_id=g.request_id,

@@ -18,7 +18,7 @@ from werkzeug.wsgi import ClosingIterator
 
 from notary.errors import NotaryError
 from notary.office import Office
-from notary.traffic import IN_FLIGHT
+from notary.traffic import FOLDER, IN_FLIGHT, is_leaving
 from notary.web.api import as_json
 from notary.web.auth import office
 from notary.web.openapi import TEXT, answer, describe, ref
@@ -65,6 +65,9 @@ def watch(app: Flask) -> None:
         route = request.url_rule.rule if request.url_rule is not None else "none"
         REQUESTS.labels(route, request.method, str(response.status_code)).inc()
         SECONDS.labels(route).observe(time.perf_counter() - g.began)
+        if is_leaving():
+            # Else a proxy's idle connection would be cut under its next request.
+            response.headers["Connection"] = "close"
         return response
 
 
@@ -81,6 +84,8 @@ def healthz() -> Response:
     answers={200: answer("ready", ref("Readiness")), 503: answer("not", ref("Readiness"))},
 )
 def readyz() -> Response:
+    if is_leaving():
+        return as_json({"status": "leaving", "checks": {"node": "leaving"}}, 503)
     found, ready = readiness(office())
     status = "ready" if ready else "not ready"
     return as_json({"status": status, "checks": found}, 200 if ready else 503)
@@ -239,7 +244,7 @@ def _audit_metrics(house: Office) -> Iterator[Metric]:
 )
 def metrics() -> Response:
     registry = CollectorRegistry()
-    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+    if FOLDER in os.environ:
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # theirs
     else:
         registry.register(REQUESTS)

@@ -141,6 +141,12 @@ WRITES: dict[str, tuple[str, ...]] = {
         "insert signed_statement", *GROUP, "delete waiting_statement 3",
         "commit waiting_statement",
     ),
+    "count": ("insert request_count", "commit request_count"),
+    "lease": ("insert job_lease", "commit job_lease"),
+    "resume": (
+        *_whole_file("home"), "home: unlink 2", "home: fsync folder 2", "update tree_head",
+        "commit tree_head",
+    ),
 }  # fmt: skip
 ROW_CRASHES, COMMIT_CRASHES = ("before", "after"), ("before", "after", "power")
 FILE_CRASHES = ("before", "after", "power", "torn")

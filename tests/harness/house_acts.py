@@ -33,6 +33,7 @@ from notary.tlog.note import open_note, parse_note
 from tests.harness import acts, disposal_acts
 from tests.harness.acts import Act, house, rows_of
 from tests.harness.issuer import OutsideIssuer, entry_of, id_of
+from tests.harness.node_acts import NODE_ACTS
 from tests.harness.restoring import rows_of as every_row
 
 
@@ -226,6 +227,7 @@ def _waiting_held(office: Office) -> None:
 ACTS: dict[str, Act] = {
     **acts.ACTS,
     **disposal_acts.ACTS,
+    **NODE_ACTS,
     "journal": Act(run=_journal, held=_journal_held),
     "journal-on": Act(run=_journal, held=_journal_held, spoil=_first_segment),
     "rotation": Act(run=_rotate, held=_rotate_held, outside=(OSError,)),

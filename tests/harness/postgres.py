@@ -44,6 +44,7 @@ class PostgresServer:
     folder: Path
     port: int
     password: str = field(repr=False)
+    fsync: bool = False
     process: subprocess.Popen[bytes] | None = None
 
     def url(self, database: str) -> str:
@@ -88,7 +89,7 @@ class PostgresServer:
                         max_connections="150",
                         # A killed server loses nothing that the system has; only a power cut
                         # would tell the difference.
-                        fsync="off",
+                        fsync="on" if self.fsync else "off",
                     ),
                 ],
                 stdout=output,
@@ -158,8 +159,8 @@ def shared_postgres() -> PostgresServer:
 
 
 @contextlib.contextmanager
-def running_postgres() -> Iterator[PostgresServer]:
-    """One of its own, for who wants to stop it. Skips where the wheel is not installed."""
+def running_postgres(*, fsync: bool = False) -> Iterator[PostgresServer]:
+    """One of its own, to be stopped or measured. Skips where the wheel is not installed."""
     installed = _binaries()
     if installed is None:
         pytest.skip(ABSENT)
@@ -173,6 +174,7 @@ def running_postgres() -> Iterator[PostgresServer]:
             folder=folder,
             port=_free_port(),
             password=secrets.token_hex(16),
+            fsync=fsync,
         )
         _initialise(server)
         server.start()

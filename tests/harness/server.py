@@ -85,6 +85,10 @@ class Service:
     def start(self) -> None:
         """Returns when the service answers. Its log goes to `home`/log."""
         self.spawn()
+        self.await_answer()
+
+    def await_answer(self) -> None:
+        """After `spawn`."""
         assert self.process is not None
         deadline = time.monotonic() + START_S
         while time.monotonic() < deadline:
