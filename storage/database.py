@@ -164,8 +164,14 @@ class Database:
     def first(self, question: Prepared, **values: object) -> tuple[Any, ...] | None:
         """The first row of one question asked by itself, outside any transaction."""
         self._check_process()
-        with self._translated(), contextlib.closing(self._readers.raw_connection()) as raw:
-            return question.ask(raw, self._readers.dialect, values)
+        dialect = self._readers.dialect
+        # Making a raw connection fails with the driver's own error.
+        with (
+            self._translated(),
+            _as_sqlalchemy(dialect),
+            contextlib.closing(self._readers.raw_connection()) as raw,
+        ):
+            return question.ask(raw, dialect, values)
 
     def close(self) -> None:
         """Ends all idle connections, after the writer under way. In a forked child it leaves the

@@ -86,6 +86,10 @@ def serve_house(settings: Settings) -> None:
     # The C library's memory: by default each thread gets a place of its own, and keeps what its
     # largest batch once needed.
     os.environ.setdefault("MALLOC_ARENA_MAX", "2")
+    # And what is larger than the chunk of an upload goes back to the system at once. By default the
+    # library learns from the first large one to keep them: each place then grows by what the
+    # chunks of a batch need, among which other memory settles.
+    os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", str(3 << 19))
     told = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda _number, _frame: told.set())
