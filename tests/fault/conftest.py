@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.harness.reckoning import Reckoning
-from tests.harness.scaled import scaled
+from tests.harness.scaled import Scaled, scaled
 
 
 @pytest.fixture(scope="session")
@@ -21,7 +21,12 @@ def seed() -> int:
 
 
 @pytest.fixture(scope="session")
-def reckoning(seed: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reckoning]:
+def scaled_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scaled]:
     """Two nodes on PostgreSQL and S3, with an outside authority; real programs all of them."""
     with scaled(tmp_path_factory.mktemp("scaled")) as world:
-        yield Reckoning(world=world, chance=random.Random(seed))
+        yield world
+
+
+@pytest.fixture(scope="session")
+def reckoning(scaled_world: Scaled, seed: int) -> Reckoning:
+    return Reckoning(world=scaled_world, chance=random.Random(seed))

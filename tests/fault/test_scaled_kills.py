@@ -7,12 +7,14 @@ import random
 import signal
 import time
 from collections import Counter
+from collections.abc import Sequence
 
 import pytest
 
 from tests.harness.depositors import depositing
 from tests.harness.reckoning import Reckoning
-from tests.harness.scaled import Scaled
+from tests.harness.scaled import Node, Scaled
+from tests.harness.world import alive
 
 KILLS = int(os.environ.get("NOTARY_KILLS", "10"))
 CLIENTS = 12
@@ -25,15 +27,17 @@ VICTIMS = (
 )  # fmt: skip
 
 
-def kill(world: Scaled, victim: str, chance: random.Random) -> bool:
-    """False where there was nobody of that kind."""
+def kill(
+    world: Scaled, victim: str, chance: random.Random, nodes: Sequence[Node] | None = None
+) -> bool:
+    """One of `nodes`, or of all. False where there was nobody of that kind."""
     if victim == "postmaster":
         world.postgres.kill()
     elif victim == "object store":
         world.weed.kill()
     elif victim == "both nodes":
         for node in world.nodes:
-            if node.alive():
+            if alive(node):
                 node.kill()
     elif victim == "backend":
         with world.postgres.connect() as admin:
@@ -45,10 +49,10 @@ def kill(world: Scaled, victim: str, chance: random.Random) -> bool:
             return False
         os.kill(chance.choice(found)[0], signal.SIGKILL)
     else:
-        alive = [each for each in world.nodes if each.alive()]
-        if not alive:
+        running = [each for each in (nodes or world.nodes) if alive(each)]
+        if not running:
             return False
-        node = chance.choice(alive)
+        node = chance.choice(running)
         if victim == "node":
             node.kill()
             return True
@@ -61,8 +65,10 @@ def kill(world: Scaled, victim: str, chance: random.Random) -> bool:
 
 @pytest.mark.fault
 @pytest.mark.timeout(300 + 30 * KILLS)
-def test_nothing_acknowledged_is_lost_by_killing_any_part(reckoning: Reckoning, seed: int) -> None:
-    world, chance = reckoning.world, random.Random(seed)
+def test_nothing_acknowledged_is_lost_by_killing_any_part(
+    reckoning: Reckoning, scaled_world: Scaled, seed: int
+) -> None:
+    world, chance = scaled_world, random.Random(seed)
     done: Counter[str] = Counter()
     while done.total() < KILLS:
         bases = [node.base for node in world.nodes]

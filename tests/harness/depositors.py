@@ -3,6 +3,7 @@ Idempotency-Key, at another node too, until they have one."""
 
 from __future__ import annotations
 
+import hashlib
 import random
 import threading
 from collections import Counter
@@ -17,6 +18,8 @@ from tests.harness.server import Client
 from tests.harness.uploaders import Notebook, Request, some_request, together
 
 PAUSE_S = 0.1
+READS = 0.2
+"""How many deposits are followed by a download."""
 PATIENCE_S = 20.0
 """How long a client waits for an answer, before it asks elsewhere."""
 
@@ -51,6 +54,24 @@ class Told:
             self.odd.append(said)
         return False
 
+    def read_again(self, client: Client) -> None:
+        """The original of the newest acknowledgement: whole, or an error, never half of it."""
+        newest = self.notebook.acknowledged[-1]
+        if not newest.stored:
+            return
+        try:
+            answer = client.get(f"/v1/deposits/{newest.id}/content", timeout=PATIENCE_S)
+        except requests.RequestException as error:
+            self.refusals[f"reading: {type(error).__name__}"] += 1
+            return
+        if answer.status_code == 200:
+            if hashlib.sha256(answer.content).hexdigest() != newest.sha256:
+                self.odd.append(f"200, but not the original of {newest.id}")
+        elif answer.status_code == 503:
+            self.refusals["reading: 503"] += 1
+        else:
+            self.odd.append(f"reading {newest.id}: {answer.status_code} {answer.text[:300]}")
+
 
 def all_of(each: Sequence[Told]) -> Told:
     told = Told(notebook=together(one.notebook for one in each))
@@ -77,6 +98,8 @@ def _deposit(bases: Sequence[str], key: str, case: str, seed: int, stop: threadi
             if stop.wait(PAUSE_S):
                 told.notebook.unanswered.append(request)
                 break
+        if told.notebook.acknowledged and chance.random() < READS:
+            told.read_again(chance.choice(clients))
         stop.wait(chance.uniform(0, 2 * PAUSE_S))
     return told
 

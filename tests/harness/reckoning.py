@@ -19,9 +19,9 @@ from notary.tlog.merkle import check_consistency
 from notary.tlog.note import VerifierKey
 from tests.harness.depositors import Told
 from tests.harness.receipts import check_receipt, open_checkpoint
-from tests.harness.scaled import Scaled
 from tests.harness.server import Client
 from tests.harness.uploaders import Acknowledged, Notebook
+from tests.harness.world import World
 
 OLDER = 200
 """How many acknowledgements and checkpoints of earlier faults are looked at after each one."""
@@ -33,7 +33,7 @@ AGAIN = 5
 class Reckoning:
     """One world, and all that its clients were ever told."""
 
-    world: Scaled
+    world: World
     chance: random.Random
     everything: list[Acknowledged] = field(default_factory=list)
     by_index: dict[int, str] = field(default_factory=dict)
@@ -42,7 +42,7 @@ class Reckoning:
     derived: int = 0
     endings: int = 0
 
-    def ending(self, told: Told, *, fully: bool = True, lost: Sequence[str] = ()) -> str:
+    def ending(self, told: Told, *, fully: bool = True) -> str:
         """After a fault has ended. Waits until the service is back by itself, asks again what was
         not answered, and looks at everything that was acknowledged. Gives what is to be said."""
         back = self.world.await_ready()

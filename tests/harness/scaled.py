@@ -9,8 +9,6 @@ one that they share.
 from __future__ import annotations
 
 import contextlib
-import os
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -18,24 +16,18 @@ from pathlib import Path
 from typing import cast
 
 import pytest
-import requests
 import sqlalchemy as sa
 
-from notary.office import Office
-from notary.settings import Settings
-from notary.tlog.note import VerifierKey
 from tests.contract.stores import scrub_aws
 from tests.harness.certomancer import certomancer
 from tests.harness.mortal_weed import MortalWeed, mortal_weed
 from tests.harness.openssl_tsa import pem
 from tests.harness.postgres import PostgresServer, running_postgres
-from tests.harness.receipts import log_keys
 from tests.harness.s3_faults import S3Faults, s3_faults
-from tests.harness.server import Client, Service
+from tests.harness.server import Service
 from tests.harness.tcp_proxy import TcpProxy, proxied
+from tests.harness.world import World
 
-BACK_S = 30.0
-"""How long after a fault's end the service may take until it is back."""
 BUCKET = "originals"
 
 
@@ -51,9 +43,6 @@ class Node(Service):
         ours = cast(Mapping[str, str], Service.environment.__get__(self))
         return {**ours, **self.further}
 
-    def alive(self) -> bool:
-        return self.process is not None and self.process.poll() is None
-
     def roles(self) -> list[tuple[str, int]]:
         """Each process of the node, with what it is: serve, worker, web, or web-process, which
         `web` starts."""
@@ -66,30 +55,19 @@ class Node(Service):
                 found.append((known[0].decode() if known else "web-process", pid))
         return found
 
-    def ready(self) -> bool:
-        with contextlib.suppress(requests.RequestException):
-            return requests.get(f"{self.base}/readyz", timeout=5).status_code == 200
-        return False
-
 
 @dataclass(slots=True, kw_only=True)
-class Scaled:
-    """`settings` reach the servers without any proxy: for the command line and for looking."""
+class Scaled(World):
+    """See `World`; with the servers behind it, and the ways to them."""
 
-    folder: Path
+    nodes: tuple[Node, ...]
     postgres: PostgresServer
     weed: MortalWeed
     s3: S3Faults
     authority: TcpProxy
-    nodes: tuple[Node, ...]
-    bare: Service
     database: str
-    key: str = ""
-    case: str = ""
-    keys: tuple[VerifierKey, ...] = ()
 
     def mend(self) -> list[str]:
-        """Starts again what is dead, and gives its names. From the main thread only."""
         mended = []
         process = self.postgres.process
         if process is None or process.poll() is not None:
@@ -98,43 +76,7 @@ class Scaled:
         if not self.weed.alive():
             self.weed.start()
             mended.append("object store")
-        for node in self.nodes:
-            if not node.alive():
-                node.spawn()
-                mended.append(node.log_name)
-        return mended
-
-    def await_ready(self) -> float:
-        """The seconds until every node was ready and took a deposit. Raises AssertionError after
-        BACK_S: it is not back by itself."""
-        begun = time.monotonic()
-        while not all(node.ready() and self._takes(node) for node in self.nodes):
-            # A service manager starts again what could not start while its database was away.
-            self.mend()
-            if time.monotonic() - begun > BACK_S:
-                raise AssertionError(f"not back after {BACK_S} s: {self.said()}")
-            time.sleep(0.1)
-        return time.monotonic() - begun
-
-    def _takes(self, node: Node) -> bool:
-        with contextlib.suppress(requests.RequestException):
-            given = Client(node.base, self.key).post(
-                "/v1/deposits", data=os.urandom(16), timeout=BACK_S
-            )
-            return given.status_code == 201
-        return False
-
-    def said(self) -> str:
-        return "\n".join(f"{node.log_name}: {node.log()[-1500:]}" for node in self.nodes)
-
-    @contextmanager
-    def opened(self) -> Iterator[Office]:
-        """The house in this process, for a moment."""
-        office = Office(Settings.from_env(self.bare.environment))
-        try:
-            yield office
-        finally:
-            office.close()
+        return mended + World.mend(self)
 
 
 def settings_of(world: Scaled, node: Node | None) -> dict[str, str]:
@@ -194,22 +136,9 @@ def scaled(folder: Path) -> Iterator[Scaled]:
         for node in world.nodes:
             node.settings = settings_of(world, node)
         try:
-            _begin(world)
+            world.begin()
             yield world
         finally:
-            for node in world.nodes:
-                if node.alive():
-                    node.kill()
+            world.end()
             if postgres.process is None or postgres.process.poll() is not None:
                 postgres.start()  # its folder goes in order
-
-
-def _begin(world: Scaled) -> None:
-    world.bare.init()
-    world.key = world.bare.key("agency")
-    for node in world.nodes:
-        node.start()
-    client = Client(world.nodes[0].base, world.key)
-    opened = client.post("/v1/cases", json={"court": "C", "number": "1", "title": "A v. B"})
-    world.case = opened.json()["id"]
-    world.keys = log_keys(client)
