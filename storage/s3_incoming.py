@@ -15,7 +15,6 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -139,8 +138,18 @@ class S3Incoming:
             if found is None or found.get("Metadata", {}).get(_MARK) != self._mark:
                 raise
             return self._described(found, size=found["ContentLength"], at=found["LastModified"])
-        at = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
-        return self._described(answer, size=self._size, at=at)
+        return self._confirmed(answer)
+
+    def _confirmed(self, answer: Mapping[str, Any]) -> StoredObject:
+        """What a server says it wrote is looked for: a 200 for something that is not there must
+        not become an acknowledgement. If it comes to light later it is an orphan."""
+        found = self._head()
+        if found is None or found.get("Metadata", {}).get(_MARK) != self._mark:
+            raise StoreUnavailable(
+                f"object {self._key!r}: the server said that it is written, but does not have it;"
+                " whoever runs the S3 server must look"
+            )
+        return self._described(answer, size=found["ContentLength"], at=found["LastModified"])
 
     def _put(self) -> dict[str, Any]:
         answer: dict[str, Any] = self._client.put_object(

@@ -14,7 +14,7 @@ import pytest
 from tests.harness.depositors import depositing
 from tests.harness.reckoning import Reckoning
 from tests.harness.scaled import Node, Scaled
-from tests.harness.world import alive
+from tests.harness.world import alive, roles
 
 KILLS = int(os.environ.get("NOTARY_KILLS", "10"))
 CLIENTS = 12
@@ -56,7 +56,7 @@ def kill(
         if victim == "node":
             node.kill()
             return True
-        pids = [pid for role, pid in node.roles() if role == victim]
+        pids = [pid for role, pid in roles(node) if role == victim]
         if not pids:
             return False
         os.kill(chance.choice(pids), signal.SIGKILL)

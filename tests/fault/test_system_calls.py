@@ -19,7 +19,6 @@ import pytest
 
 from tests.harness.depositors import depositing
 from tests.harness.reckoning import Reckoning
-from tests.harness.server import Service
 from tests.harness.tracing import injected
 from tests.harness.world import World, embedded
 
@@ -64,48 +63,6 @@ def test_nothing_acknowledged_is_lost_where_calls_fail(
             time.sleep(3)
     said = watched.ending(clients.told)
     print(f"seed {seed} {call} {kind}: {said}", flush=True)
-
-
-# --- every step of the way of one document ------------------------------------------------------
-
-STEPS = {
-    "written": "pwrite64,fsync,fdatasync,linkat,unlinkat,write,sendto",
-    "opened": "openat,mkdir,fcntl,flock",
-}
-MOST_STEPS = int(os.environ.get("NOTARY_KILLS", "10"))
-
-
-@pytest.mark.parametrize("steps", STEPS)
-def test_a_kill_at_every_system_call_of_one_deposit(
-    watched: Reckoning, seed: int, steps: str
-) -> None:
-    """Its thread is killed with its process at the first such call, then at the second, and so on,
-    until the deposit gets through."""
-    killed = kill_at_each_call(watched, watched.world.nodes[0], STEPS[steps], MOST_STEPS)
-    print(f"seed {seed}: killed at {killed} calls", flush=True)
-    assert killed
-
-
-def kill_at_each_call(watched: Reckoning, node: Service, calls: str, most: int) -> int:
-    """How often it was killed. The client asks again with its key, each time."""
-    from tests.harness.depositors import Told
-    from tests.harness.server import Client
-    from tests.harness.uploaders import some_request
-
-    world, told = watched.world, Told()
-    for number in range(1, most + 1):
-        client = Client(node.base, world.key)
-        world.await_ready()
-        request = some_request(watched.chance, world.case)
-        webs = node.family()[1:]
-        with injected(webs, calls, f"signal=SIGKILL:when={number}"):
-            got_through = told.ask(client, request)
-        world.mend()
-        if got_through:
-            break
-        told.notebook.unanswered.append(request)
-    watched.ending(told)
-    return number - got_through
 
 
 # --- a full disk --------------------------------------------------------------------------------

@@ -8,7 +8,6 @@ one that they share.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -42,18 +41,6 @@ class Node(Service):
     def environment(self) -> dict[str, str]:
         ours = cast(Mapping[str, str], Service.environment.__get__(self))
         return {**ours, **self.further}
-
-    def roles(self) -> list[tuple[str, int]]:
-        """Each process of the node, with what it is: serve, worker, web, or web-process, which
-        `web` starts."""
-        assert self.process is not None
-        found = []
-        for pid in self.family():
-            with contextlib.suppress(OSError):
-                line = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-                known = [each for each in (b"serve", b"worker", b"web") if each in line[-2:]]
-                found.append((known[0].decode() if known else "web-process", pid))
-        return found
 
 
 @dataclass(slots=True, kw_only=True)

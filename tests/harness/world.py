@@ -32,6 +32,19 @@ def ready(service: Service) -> bool:
     return False
 
 
+def roles(service: Service) -> list[tuple[str, int]]:
+    """Each of its processes, with what it is: serve, worker, web, web-process, or other."""
+    found = []
+    for pid in service.family():
+        with contextlib.suppress(OSError):
+            line = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+            known = [each for each in (b"serve", b"worker", b"web") if each in line[-2:]]
+            found.append((known[0].decode() if known else "other", pid))
+    webs = [pid for role, pid in found if role == "web"]
+    # Its children are forks of it, with its command line.
+    return [("web-process" if pid in webs[1:] else role, pid) for role, pid in found]
+
+
 @dataclass(slots=True, kw_only=True)
 class World:
     """`bare` reaches the servers without any proxy: for the command line and for looking."""
