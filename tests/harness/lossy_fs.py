@@ -24,7 +24,6 @@ from typing import Any
 
 import mfusepy
 
-
 _REMOVED = ".fuse_hidden"
 """Where libfuse puts a file that is removed while it is open, until it is closed."""
 
@@ -174,7 +173,10 @@ class Lossy(mfusepy.Operations):  # type: ignore[misc]  # it carries no types
         os.chown(self._at(path), uid, gid)
 
     def utimens(self, path: str, times: tuple[int, int] | None = None) -> None:
-        os.utime(self._at(path), ns=times)
+        if times is None:
+            os.utime(self._at(path))
+        else:
+            os.utime(self._at(path), ns=times)
 
     def access(self, path: str, amode: int) -> None:
         if not os.access(self._at(path), amode):
