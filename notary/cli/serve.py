@@ -55,6 +55,9 @@ class _Child:
     def _mind(self) -> None:
         while True:
             self.process.wait()
+            # Of a web that was killed its processes are left, which nobody would end any more.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
             if self._ended.wait(RESTART_AFTER_S):
                 return
             self.process = self._start()

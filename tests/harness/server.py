@@ -39,6 +39,8 @@ class Service:
     """The administrator's one-time sign-in link, printed by `notary init`."""
     log_name: str = "log"
     """The file in `home` that its log goes to: nodes that share a home have one each."""
+    under: tuple[str, ...] = ()
+    """What its command line begins with: a program that becomes it."""
 
     @property
     def base(self) -> str:
@@ -103,7 +105,7 @@ class Service:
         (self.home / "tmp").mkdir(exist_ok=True)
         with (self.home / self.log_name).open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "notary.cli.main", "serve"],
+                [*self.under, sys.executable, "-m", "notary.cli.main", "serve"],
                 env=self.environment,
                 cwd=REPOSITORY,
                 stdout=log,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -61,6 +62,7 @@ class World:
         self.bare.init()
         self.key = self.bare.key("agency")
         for node in self.nodes:
+            node.under = _dying_with_us()
             node.start()
         client = Client(self.nodes[0].base, self.key)
         opened = client.post("/v1/cases", json={"court": "C", "number": "1", "title": "A v. B"})
@@ -111,6 +113,12 @@ class World:
             yield office
         finally:
             office.close()
+
+
+def _dying_with_us() -> tuple[str, ...]:
+    """A run of the tests that is killed leaves no nodes behind: web and worker notice."""
+    setpriv = shutil.which("setpriv")
+    return (setpriv, "--pdeathsig", "KILL") if setpriv else ()
 
 
 @contextmanager
