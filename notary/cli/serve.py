@@ -21,6 +21,7 @@ from pathlib import Path
 
 import click
 
+from notary.cli.process import PARENT
 from notary.office import Office
 from notary.settings import Settings
 from notary.traffic import in_flight
@@ -49,7 +50,9 @@ class _Child:
     def _start(self) -> subprocess.Popen[bytes]:
         # Its own session: a Ctrl-C at the terminal reaches it through us, when its turn comes.
         return subprocess.Popen(
-            [sys.executable, "-m", "notary.cli.main", self._command], start_new_session=True
+            [sys.executable, "-m", "notary.cli.main", self._command],
+            start_new_session=True,
+            env={**os.environ, PARENT: str(os.getpid())},
         )
 
     def _mind(self) -> None:
