@@ -210,7 +210,8 @@ def test_only_settings_doors_and_children_read_the_environment() -> None:
     allowed = {
         "app.py", "notary/cli/main.py", "notary/cli/serve.py", "notary/cli/web.py",
         "notary/cli/worker.py", "notary/cli/issuer.py", "notary/cli/restore.py",
-        "notary/cli/audit.py", "notary/cli/keys.py", "notary/cli/process.py", "notary/web/status.py",
+        "notary/cli/audit.py", "notary/cli/keys.py", "notary/cli/process.py",
+        "notary/web/status.py",
         "notary/web/witness.py",
         "notary/hsm.py",  # a PIN that a URI says is in a variable
     }  # fmt: skip
