@@ -6,14 +6,16 @@ NOTARY_HOME ?= var
 export NOTARY_HOME
 # How many tests run at once. Each file's tests stay together, as do the services they share.
 JOBS ?= 2
+SOAK_MINUTES ?= 60
 
-.PHONY: help run demo test check slow bench lock pyz clean
+.PHONY: help run demo test check slow fault soak bench lock pyz clean
 
 help:
 	@echo "make run    serve at http://127.0.0.1:8080, made at first start in ./var"
 	@echo "make demo   deposit, certify and verify real files, then flip a byte of each"
 	@echo "make test   the tests        make check  linters, types, architecture"
 	@echo "make slow   fault and load tests, in full    make bench  the figures, as JSON"
+	@echo "make fault  real servers killed, cut off, lying; NOTARY_KILLS=1000    make soak SOAK_MINUTES=60"
 	@echo "make pyz    dist/verify.pyz, the offline verifier in one file"
 
 $(VENV)/run: requirements.txt
@@ -49,6 +51,12 @@ check: $(VENV)/dev
 
 slow: $(VENV)/dev
 	$(BIN)/python -m pytest -m slow $(ARGS)
+
+fault: $(VENV)/dev
+	$(BIN)/python -m pytest -m fault $(ARGS)
+
+soak: $(VENV)/dev
+	SOAK_MINUTES=$(SOAK_MINUTES) $(BIN)/python -m pytest -s -m soak tests/fault/test_soak.py $(ARGS)
 
 bench: $(VENV)/dev
 	@$(BIN)/python -m bench $(BENCH)

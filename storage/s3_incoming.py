@@ -17,7 +17,6 @@ from collections import deque
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -148,15 +147,18 @@ class S3Incoming:
                 raise
             return self._described(found, size=found["ContentLength"], at=found["LastModified"])
         self._compare_checksum(answer)
-        at = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
-        # What was put together of parts is asked for its size: an answer to them has none.
-        size = self._size if self._upload is None else self._assembled(version_of(answer))
-        return self._described(answer, size=size, at=at)
+        return self._confirmed(answer)
 
-    def _assembled(self, version: str | None) -> int:
-        asked = self._place if version is None else {**self._place, "VersionId": version}
-        with translated(f"looking at {self._key!r}"):
-            return int(self._client.head_object(**asked)["ContentLength"])
+    def _confirmed(self, answer: Mapping[str, Any]) -> StoredObject:
+        """What a server says it wrote is looked for: a 200 for something that is not there must
+        not become an acknowledgement. If it comes to light later it is an orphan."""
+        found = self._head()
+        if found is None or found.get("Metadata", {}).get(_MARK) != self._mark:
+            raise StoreUnavailable(
+                f"object {self._key!r}: the server said that it is written, but does not have it;"
+                " whoever runs the S3 server must look"
+            )
+        return self._described(answer, size=found["ContentLength"], at=found["LastModified"])
 
     def _compare_checksum(self, answer: Mapping[str, Any]) -> None:
         """Where the server computes one over the whole, as SeaweedFS and Amazon do and Ceph (16)

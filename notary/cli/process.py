@@ -28,9 +28,14 @@ def configure_log(level: str) -> None:
     )
 
 
+PARENT = "EVIDENCE_PARENT"
+"""In a child's environment: who started it. Whoever was killed before the child could ask would
+not be noticed otherwise."""
+
+
 def end_with_parent(end: Callable[[], None]) -> None:
     """A parent that was killed cannot tell its children: they notice."""
-    parent = os.getppid()
+    parent = int(os.environ.get(PARENT, os.getppid()))
 
     def watch() -> None:
         while os.getppid() == parent:

@@ -22,6 +22,7 @@ from pathlib import Path
 
 import click
 
+from notary.cli.process import PARENT
 from notary.office import Office
 from notary.settings import Settings
 from notary.traffic import FOLDER, in_flight, leave
@@ -52,12 +53,17 @@ class _Child:
     def _start(self) -> subprocess.Popen[bytes]:
         # Its own session: a Ctrl-C at the terminal reaches it through us, when its turn comes.
         return subprocess.Popen(
-            [sys.executable, "-m", "notary.cli.main", self._command], start_new_session=True
+            [sys.executable, "-m", "notary.cli.main", self._command],
+            start_new_session=True,
+            env={**os.environ, PARENT: str(os.getpid())},
         )
 
     def _mind(self) -> None:
         while True:
             self.process.wait()
+            # Of a web that was killed its processes are left, which nobody would end any more.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
             if self._ended.wait(RESTART_AFTER_S):
                 return
             self.process = self._start()
@@ -97,6 +103,10 @@ def serve_house(settings: Settings) -> None:
     # The C library's memory: by default each thread gets a place of its own, and keeps what its
     # largest batch once needed.
     os.environ.setdefault("MALLOC_ARENA_MAX", "2")
+    # And what is larger than the chunk of an upload goes back to the system at once. By default the
+    # library learns from the first large one to keep them: each place then grows by what the
+    # chunks of a batch need, among which other memory settles.
+    os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", str(3 << 19))
     told, again = threading.Event(), threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda _number, _frame: (again if told.is_set() else told).set())

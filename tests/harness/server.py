@@ -37,6 +37,10 @@ class Service:
     process: subprocess.Popen[bytes] | None = None
     link: str = ""
     """The administrator's one-time sign-in link, printed by `notary init`."""
+    log_name: str = "log"
+    """The file in `home` that its log goes to: nodes that share a home have one each."""
+    under: tuple[str, ...] = ()
+    """What its command line begins with: a program that becomes it."""
 
     @property
     def base(self) -> str:
@@ -103,9 +107,9 @@ class Service:
     def spawn(self) -> None:
         """As `start`, but does not wait."""
         (self.home / "tmp").mkdir(exist_ok=True)
-        with (self.home / "log").open("ab") as log:
+        with (self.home / self.log_name).open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "notary.cli.main", "serve"],
+                [*self.under, sys.executable, "-m", "notary.cli.main", "serve"],
                 env=self.environment,
                 cwd=REPOSITORY,
                 stdout=log,
@@ -114,7 +118,7 @@ class Service:
             )
 
     def log(self) -> str:
-        return (self.home / "log").read_text("utf-8", "replace")[-4000:]
+        return (self.home / self.log_name).read_text("utf-8", "replace")[-4000:]
 
     def stop(self) -> int:
         """As Ctrl-C does; gives the exit status."""
