@@ -135,11 +135,14 @@ class S3Store:
         with translated(f"discarding {key!r}"):
             self._client.delete_object(**asked)
 
-    def walk(self, prefix: str = "") -> Iterator[StoredObject]:
-        full = self._prefix + parse_prefix(prefix)
-        for page in self._pages("list_object_versions", Prefix=full):
+    def walk(self, prefix: str = "", *, after: str = "") -> Iterator[StoredObject]:
+        asked = {"Prefix": self._prefix + parse_prefix(prefix)}
+        if after:
+            asked["KeyMarker"] = self._prefix + after
+        for page in self._pages("list_object_versions", **asked):
             for found in page.get("Versions", ()):
-                if found["IsLatest"]:
+                # Some servers show the marked key itself again, with its older versions.
+                if found["IsLatest"] and found["Key"] > asked.get("KeyMarker", ""):
                     yield StoredObject(
                         key=found["Key"].removeprefix(self._prefix),
                         size=found["Size"],
