@@ -64,6 +64,11 @@ WAYS: Final[dict[str, Way]] = {
     # Whoever was signed in signs in again; an account without a password needs `notary link`.
     "session": Way.LOST,
     "sign_in_link": Way.LOST,
+    # What is found is found again; and a database that was made again begins anew.
+    "remains_pass": Way.LOST,
+    "remains_finding": Way.LOST,
+    "condemned_original": Way.LOST,
+    "database_began": Way.LOST,
     "journal": Way.OWN,
     "journal_change": Way.OWN,
 }

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -154,6 +155,24 @@ class KeyStore:
                 for label in labels
                 if label.startswith(NAMES) and label not in registered
             ]
+        return tuple(found)
+
+    def present(self, keys: Iterable[tuple[str, bytes]]) -> tuple[str, ...]:
+        """Where private halves of these (name, raw public key) still are. A token that does not
+        answer is left out."""
+        keys = tuple(keys)
+        found: list[str] = []
+        for name, public_key in keys:
+            with suppress(Corrupt):
+                file_key(self.folder, name, public_key)
+                found.append(str(self.folder / f"{key_file(self.folder, name, public_key)}.pem"))
+        wanted = {rotated_name(*each) for each in keys}
+        for place in self._tokens:
+            try:
+                labels = _hsm().labels(place)
+            except NotaryError:
+                continue
+            found += [f"{label} in {place.shown()}" for label in labels if label in wanted]
         return tuple(found)
 
     def _create(self, name: str, place: KeyPlace, *, file: str | None) -> SigningKey:

@@ -47,10 +47,13 @@ from notary.keyring import Keyring, head_signer
 from notary.keys import HouseKeys, load_key, raw_public, write_key
 from notary.keystore import KeyStore
 from notary.ledger import Ledger, create_log
+from notary.leftovers import Leftovers
 from notary.model import Role, check_label, uuid7
 from notary.people import People
+from notary.reconcile import Extra, Reconciling
 from notary.register import Register
 from notary.registering import Registering
+from notary.remains import insert_began
 from notary.rereads import Rereads
 from notary.rotate import Rotating
 from notary.sequencer import Sequencer
@@ -145,6 +148,7 @@ def found(
         create_log(connection, entry, now, sign)
         insert_house(connection, genesis)
         insert_journal(connection, genesis)
+        insert_began(connection, now)
         accounts_room.insert_account(
             connection, id_=account_id, name=ADMINISTRATOR, role=Role.ADMINISTRATOR, at=now
         )
@@ -281,6 +285,23 @@ class Office:
             every=timedelta(days=settings.audit_days),
             rate=settings.audit_rate,
         )
+        self.reconciling = Reconciling(
+            database=self.database,
+            objects=self.objects,
+            leftovers=Leftovers(
+                database=self.database,
+                home=settings.home,
+                keyring=self.keyring,
+                journal=self.journal,
+                stamps=self.stamps,
+                witnesses=self.witnesses,
+            ),
+            clock=self.clock,
+            randomness=self.randomness,
+            orphan_age=timedelta(hours=settings.orphan_hours),
+            unclaimed_age=timedelta(days=settings.unclaimed_days),
+            extras=self._extra_looks(),
+        )
 
     @property
     def keys(self) -> HouseKeys:
@@ -344,6 +365,11 @@ class Office:
 
     def close(self) -> None:
         self.database.close()
+
+    def _extra_looks(self) -> tuple[Extra, ...]:
+        """What else each pass of the reconciliation mends or reports: rooms with looks of their
+        own (retention that was not applied yet) are named here."""
+        return ()
 
     # --- parts -----------------------------------------------------------------------------
 

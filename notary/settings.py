@@ -107,6 +107,12 @@ class Settings:
     orphan_hours: int = _knob(
         24, _number, "hours after which an upload that never became a deposit is swept"
     )
+    unclaimed_days: int = _knob(
+        90,
+        _number,
+        "days for which originals older than the database, and of no deposit, are reported before "
+        "they are swept; 0 keeps them",
+    )
     audit_days: int = _knob(
         30, _number, "days between audits that read every original again; 0 for none by itself"
     )
@@ -161,9 +167,12 @@ class Settings:
             problems.append(f"NOTARY_WITNESS_FAIL={self.witness_fail!r}, not closed or open")
         if self.log_level not in ("debug", "info", "warning", "error"):
             problems.append(f"NOTARY_LOG_LEVEL={self.log_level!r}")
-        for name, value in (("DAYS", self.audit_days), ("RATE", self.audit_rate)):
+        for name, value in (
+            ("AUDIT_DAYS", self.audit_days), ("AUDIT_RATE", self.audit_rate),
+            ("UNCLAIMED_DAYS", self.unclaimed_days),
+        ):  # fmt: skip
             if value < 0:
-                problems.append(f"NOTARY_AUDIT_{name}={value}, less than nothing")
+                problems.append(f"NOTARY_{name}={value}, less than nothing")
         if not 0 <= self.port <= 65535:
             problems.append(f"NOTARY_PORT={self.port}")
         return problems

@@ -1,16 +1,52 @@
-"""Finds uploads that never became deposits and removes them."""
+"""Storage against the register: both read once, in the order of the keys, side by side.
+
+What has no deposit and is old enough goes; that it has none is decided under the head's lock, where
+it is also written down that it never will have one (`remains.condemn`). A deposit that enters looks
+there under the same lock. So an upload that lay still for days between its last byte and its entry,
+by a stopped process or a clock that jumped, is turned away and not registered without its bytes.
+
+A crash between the two leaves an original that nobody can register: the next sweep removes it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 
-from notary.register import Register
-from storage.objects import ObjectStore
+import sqlalchemy as sa
 
+from notary.errors import Corrupt
+from notary.intake import object_key
+from notary.ledger import read_head
+from notary.register import DEPOSIT, ORIGINAL_PLACE, Register
+from notary.remains import condemn
+from storage.database import Database
+from storage.objects import ObjectStore, StoredObject
+
+PREFIX = "originals/"
 CHUNK = 500
+ROWS_AT_ONCE = 2_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """What the register says of a stored original: `size` in bytes."""
+
+    deposit_id: str
+    index: int
+    size: int
+    received_at: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """One key with what storage and register have for it; one of them may be None."""
+
+    key: str
+    found: StoredObject | None
+    row: Row | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,23 +57,111 @@ class Swept:
     orphans: tuple[str, ...]
 
 
-def sweep(register: Register, objects: ObjectStore, before: datetime) -> Swept:
-    """Touches only what was not touched since `before`: an upload or registration that is still
-    under way is younger. Bounded memory but for what it removes. Safe to run twice at once."""
+def sweep(
+    register: Register, objects: ObjectStore, before: datetime, *, since: datetime | None = None
+) -> Swept:
+    """Touches only what was not touched since `before`, and of originals only what came after
+    `since`, where it is given. Bounded memory but for what it removes. Safe to run twice at once.
+    """
     unfinished = objects.sweep_incoming(before)
     removed: list[str] = []
-    for key in orphans(register, objects, before):
-        objects.discard(key)
-        removed.append(key)
+    old = (
+        found.key
+        for found in objects.walk(PREFIX)
+        if found.modified_at < before
+        and (since is None or found.modified_at > since)
+        and is_original(found.key)
+    )
+    for keys in _chunked(old):
+        removed += discard_orphans(register.database, objects, keys, before)
     return Swept(unfinished=unfinished, orphans=tuple(removed))
 
 
 def orphans(register: Register, objects: ObjectStore, before: datetime) -> Iterator[str]:
     """The keys of originals, last touched before that, which no deposit names."""
-    old = (found.key for found in objects.walk("originals/") if found.modified_at < before)
+    old = (found.key for found in objects.walk(PREFIX) if found.modified_at < before)
     for keys in _chunked(old):
-        known = register.known_ids([key.rsplit("/", 1)[1] for key in keys])
-        yield from (key for key in keys if key.rsplit("/", 1)[1] not in known)
+        known = register.known_ids([id_of(key) for key in keys])
+        yield from (key for key in keys if id_of(key) not in known)
+
+
+def discard_orphans(
+    database: Database, objects: ObjectStore, keys: Sequence[str], at: datetime
+) -> tuple[str, ...]:
+    """Removes those of them that are no deposit's, after none of them can become one; gives
+    them. The lock is held for one look, not while storage works."""
+    if not keys:
+        return ()
+    ids = [id_of(key) for key in keys]
+    known = sa.select(DEPOSIT.c.id).where(DEPOSIT.c.id.in_(ids))
+    with database.reading() as connection:
+        there = set(connection.execute(known).scalars())
+    if len(there) == len(set(ids)):
+        return ()
+    with database.writing() as connection:
+        read_head(connection, lock=True)
+        there = set(connection.execute(known).scalars())
+        gone = [key for key in keys if id_of(key) not in there]
+        condemn(connection, map(id_of, gone), at)
+    for key in gone:
+        objects.discard(key)
+    return tuple(gone)
+
+
+def compare(database: Database, objects: ObjectStore, *, after: str = "") -> Iterator[Pair]:
+    """Every key of an original that storage or register have, behind `after`, in order. What came
+    or went while it was read may be on one side alone: whoever acts on that looks again.
+
+    Raises Corrupt where storage does not list in order: then nothing is compared."""
+    there, rows = objects.walk(PREFIX, after=after), _rows(database, after)
+    found, row = next(there, None), next(rows, None)
+    last = after
+    while found is not None or row is not None:
+        row_key = None if row is None else object_key(row.deposit_id)
+        found_key = None if found is None else found.key
+        key = min(each for each in (row_key, found_key) if each is not None)
+        if key <= last:
+            raise Corrupt(f"storage lists {key!r} behind {last!r}, out of order", name="storage")
+        last = key
+        pair = Pair(
+            key=key,
+            found=found if found_key == key else None,
+            row=row if row_key == key else None,
+        )
+        yield pair
+        if pair.found is not None:
+            found = next(there, None)
+        if pair.row is not None:
+            row = next(rows, None)
+
+
+def is_original(key: str) -> bool:
+    """A deposit could have this key."""
+    return len(id_of(key)) == 36 and object_key(id_of(key)) == key
+
+
+def id_of(key: str) -> str:
+    return key.rpartition("/")[2]
+
+
+def _rows(database: Database, after: str) -> Iterator[Row]:
+    """The stored originals of the register in the order of their keys, a page for each snapshot."""
+    place = after.removeprefix(PREFIX)
+    columns = (DEPOSIT.c.id, DEPOSIT.c.idx, DEPOSIT.c.size, DEPOSIT.c.received_at)
+    while True:
+        query = (
+            sa.select(*columns)
+            .where(DEPOSIT.c.stored.is_(True), ORIGINAL_PLACE.op(">")(place))
+            .order_by(ORIGINAL_PLACE)
+            .limit(ROWS_AT_ONCE)
+        )
+        with database.reading() as connection:
+            page = connection.execute(query).all()
+        for id_, index, size, received_at in page:
+            yield Row(deposit_id=id_, index=index, size=size, received_at=received_at)
+        if len(page) < ROWS_AT_ONCE:
+            return
+        place = object_key(page[-1].id).removeprefix(PREFIX)
 
 
 def _chunked(keys: Iterator[str]) -> Iterator[list[str]]:

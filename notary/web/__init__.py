@@ -26,6 +26,7 @@ from notary.web import (
     pages,
     people,
     problems,
+    remains,
     scitt,
     scrapi,
     status,
@@ -75,7 +76,7 @@ def build(office: Office) -> APIFlask:
     limiter = _limiter(app)
     for blueprint in (
         api.bp, batches.bp, people.bp, verification.bp, log.bp, scitt.bp, scrapi.bp, issuers.bp,
-        audits.bp,
+        audits.bp, remains.bp,
         status.bp, pages.bp,
     ):  # fmt: skip
         app.register_blueprint(blueprint)

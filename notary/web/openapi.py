@@ -15,6 +15,7 @@ from flask import Flask
 from notary import provenance
 from notary.access import Act
 from notary.audits import Kind, Scope
+from notary.remains import Kind as Remaining
 from notary.web.problems import MEDIA_TYPE, TITLES
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -124,6 +125,28 @@ SCHEMAS: dict[str, dict[str, Any]] = {
             "deposits": INDEX,
             "originals": INDEX,
             "bytes": INDEX,
+            "findings": INDEX,
+        }
+    ),
+    "Remnant": _object(
+        {
+            "kind": {"type": "string", "enum": list(Remaining)},
+            "name": TEXT,
+            "deposit": nullable(UUID),
+            "detail": TEXT,
+            "since": TIME,
+            "seen_at": TIME,
+        }
+    ),
+    "Pass": _object(
+        {
+            "id": UUID,
+            "started_by": TEXT,
+            "started_at": TIME,
+            "finished_at": nullable(TIME),
+            "objects": INDEX,
+            "deposits": INDEX,
+            "mended": INDEX,
             "findings": INDEX,
         }
     ),

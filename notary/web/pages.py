@@ -16,6 +16,7 @@ from notary.web import (
     pages_audits,
     pages_cases,
     pages_entry,
+    pages_remains,
     pages_verify,
 )
 from notary.web.pages_frame import bp, problem_page, render, wants_page
@@ -23,10 +24,10 @@ from notary.web.problems import TITLES
 
 __all__ = ["ROOMS", "bp", "problem_page", "wants_page"]
 
-ROOMS = (pages_accounts, pages_audits, pages_cases, pages_entry, pages_verify)
+ROOMS = (pages_accounts, pages_audits, pages_cases, pages_entry, pages_remains, pages_verify)
 """Named so that their views are hung on `bp` before it is hung on the application."""
 
-_ORDER = ("v1", "batches", "verification", "log", "people", "audits", "status")
+_ORDER = ("v1", "batches", "verification", "log", "people", "audits", "remains", "status")
 
 
 @bp.get("/")

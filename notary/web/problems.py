@@ -99,6 +99,7 @@ TITLES: dict[str, str] = {
     "not_found": "Nothing is here",
     "not_ready": "The service is not ready",
     "original_not_stored": "The original stayed with the depositor",
+    "original_swept": "The original waited so long to be registered that it was swept away",
     "page_malformed": "The page parameters cannot be read",
     "party_exists": "The account is a party already",
     "password_too_weak": "The password is too short or too long",
