@@ -19,7 +19,7 @@ import sqlalchemy as sa
 
 from notary.accounts import SESSION, SIGN_IN_LINK
 from notary.audits import RANGE, Audits
-from notary.clock import parse_rfc3339, rfc3339
+from notary.clock import rfc3339
 from notary.errors import IntegrityError, Rollback
 from notary.halt import Halt
 from notary.issuers import WAITING
@@ -118,16 +118,17 @@ class Leftovers:
     def _journals(self, now: datetime) -> Iterator[Remnant]:
         if (said := self.foreign_segment()) is not None:
             yield Remnant(kind=Kind.FOREIGN_JOURNAL, name="journal", detail=said)
-        if not self._journal.is_due():
-            return
         with self._database.reading() as connection:
-            place = read_place(connection)
-            since = place.signed_at or rfc3339(entered_at(connection, 0) or now)
-        if parse_rfc3339(since) < now - HOUR:
+            place, head = read_place(connection), read_head(connection)
+        since = self._journal.lag().since
+        if since is None and place.signed_at != rfc3339(head.signed_at):
+            since = head.signed_at
+        if since is not None and since < now - HOUR:
             half = "" if place.staged is None else f"; segment {place.number - 1} is half written"
             yield Remnant(
                 kind=Kind.JOURNAL, name="journal",
-                detail=f"has what was signed until {since}, and {place.kept} entries{half}",
+                detail=f"lacks what was entered since {rfc3339(since)}; has {place.kept} entries"
+                f"{half}",
             )  # fmt: skip
 
     def _timestamps(self, now: datetime) -> Iterator[Remnant]:

@@ -86,11 +86,7 @@ sa.Index("deposit_digest", _digest_start)
 _index("deposit_exhibit", DEPOSIT.c.case_id, DEPOSIT.c.exhibit, unique=True)
 # Stored originals in the order of their keys in storage. All ids have one shape, so that every
 # collation sorts them alike.
-ORIGINAL_PLACE = (
-    sa.func.substr(DEPOSIT.c.id, sa.literal_column("35"))
-    .concat(sa.literal_column("'/'"))
-    .concat(DEPOSIT.c.id)
-)
+ORIGINAL_PLACE = sa.func.substr(DEPOSIT.c.id, sa.literal_column("35")).concat(DEPOSIT.c.id)
 _kept = DEPOSIT.c.stored.is_(True)
 sa.Index("deposit_original", ORIGINAL_PLACE, sqlite_where=_kept, postgresql_where=_kept)
 _index("deposit_batch", DEPOSIT.c.batch_id, DEPOSIT.c.batch_row, unique=False)

@@ -146,7 +146,7 @@ def id_of(key: str) -> str:
 
 def _rows(database: Database, after: str) -> Iterator[Row]:
     """The stored originals of the register in the order of their keys, a page for each snapshot."""
-    place = after.removeprefix(PREFIX)
+    place = _place(after)
     columns = (DEPOSIT.c.id, DEPOSIT.c.idx, DEPOSIT.c.size, DEPOSIT.c.received_at)
     while True:
         query = (
@@ -161,7 +161,12 @@ def _rows(database: Database, after: str) -> Iterator[Row]:
             yield Row(deposit_id=id_, index=index, size=size, received_at=received_at)
         if len(page) < ROWS_AT_ONCE:
             return
-        place = object_key(page[-1].id).removeprefix(PREFIX)
+        place = _place(object_key(page[-1].id))
+
+
+def _place(key: str) -> str:
+    """Where `ORIGINAL_PLACE` has it: folder and id without what joins them."""
+    return key.removeprefix(PREFIX).replace("/", "", 1)
 
 
 def _chunked(keys: Iterator[str]) -> Iterator[list[str]]:
