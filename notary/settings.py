@@ -60,8 +60,8 @@ class Settings:
         (),
         lambda text: tuple(text.split()),
         "places of private keys, separated by spaces, new ones go to the first: file: for "
-        "home/keys (searched in any case), or pkcs11:token=…?module-path=…&pin-source=…; "
-        "default file:",
+        "home/keys (searched in any case), pkcs11:token=…?module-path=…&pin-source=…, or "
+        "awskms:///alias/NAME?region=… (no certificate keys); default file:",
     )
     digests: tuple[str, ...] = _knob(
         ("sm3",), _list, "digests beside SHA-256: any of sm3, sha-512; empty for none"

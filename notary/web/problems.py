@@ -85,6 +85,7 @@ TITLES: dict[str, str] = {
     "key_invalid": "The API key is unknown, expired or revoked",
     "key_missing": "This node lacks a signing key; reading goes on",
     "key_not_found": "No such API key",
+    "key_message_too_long": "The place of the signing key signs no message of that length",
     "keys_unreachable": "The module with the signing keys does not answer; try again",
     "keys_rotated": "The signing keys changed meanwhile; try again",
     "label_malformed": "A text is empty, too long or has control characters",
