@@ -61,6 +61,7 @@ from notary.settings import Settings
 from notary.stamping import Stamping
 from notary.stamps import Stamps
 from notary.statement import GENESIS_TYPE, StatementSigner
+from notary.sweep import Row
 from notary.tlog.note import VerifierKey
 from notary.tlog.policy import parse_policy
 from notary.trust import Trust
@@ -70,7 +71,7 @@ from notary.witnessing import Witnessing
 from storage.database import Database
 from storage.durable import write_file
 from storage.errors import StorageError
-from storage.objects import ObjectStore
+from storage.objects import ObjectStore, StoredObject
 from storage.stores import open_store
 
 TSA_KEY, TSA_CHAIN = "tsa", "tsa-chain.pem"
@@ -301,6 +302,7 @@ class Office:
             orphan_age=timedelta(hours=settings.orphan_hours),
             unclaimed_age=timedelta(days=settings.unclaimed_days),
             extras=self._extra_looks(),
+            accounted=self._is_accounted,
         )
 
     @property
@@ -370,6 +372,11 @@ class Office:
         """What else each pass of the reconciliation mends or reports: rooms with looks of their
         own (retention that was not applied yet) are named here."""
         return ()
+
+    def _is_accounted(self, row: Row, found: StoredObject | None) -> bool:
+        """Whether it is as it should be that a deposit's object is not there, or of another size:
+        rooms that dispose of originals, or keep them in another form, are asked here."""
+        return False
 
     # --- parts -----------------------------------------------------------------------------
 

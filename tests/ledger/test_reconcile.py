@@ -395,6 +395,21 @@ def test_an_original_of_another_size_is_named_with_both(house: Office, by: Princ
     assert "has 12 bytes, storage 22" in remnant.detail
 
 
+def test_what_another_room_accounts_for_is_no_finding(house: Office, by: Principal) -> None:
+    gone, other, missing = (
+        deposit(house, by, b"original %d" % n, Declared()).deposit.id for n in range(3)
+    )
+    original(house, gone).unlink()
+    original(house, missing).unlink()
+    os.chmod(original(house, other), 0o600)
+    original(house, other).write_bytes(b"kept in another form")
+    reconciling = house.reconciling
+    reconciling._accounted = lambda row, found: (
+        row.deposit_id == gone or (found is not None and found.size == 20)
+    )
+    assert [each.deposit_id for each in reconcile(house).found] == [missing]
+
+
 def test_an_object_that_no_deposit_can_be_of_is_left_where_it_is(
     house: Office, clock: LateClock
 ) -> None:
