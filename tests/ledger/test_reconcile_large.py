@@ -24,6 +24,7 @@ from tests.harness.server import REPOSITORY
 
 ORIGINALS = 1_000_000
 ALLOWED_MIB = 64
+PATIENCE_S = 3_600
 GONE, STRAY = 7, 13
 """So many deposits have no original, so many originals no deposit."""
 
@@ -48,6 +49,7 @@ print(json.dumps({
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(PATIENCE_S)
 def test_a_pass_over_a_million_originals_takes_little_memory(tmp_path: Path) -> None:
     house = open_house(tmp_path / "house")
     ids = [str(uuid.UUID(int=number * 0x9E3779B97F4A7C15 % 2**128)) for number in range(ORIGINALS)]
