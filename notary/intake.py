@@ -25,7 +25,7 @@ from typing import Self
 import filetype
 import sqlalchemy as sa
 
-from notary import access, register, stamps
+from notary import access, register, remains, stamps
 from notary.clock import Clock, rfc3339
 from notary.digest import EMPTY_SHA256, SHA256, Digester, check_declared
 from notary.digests import INSERT_DIGEST, digest_row
@@ -212,6 +212,15 @@ class _Registration:
                 )
 
     def enter(self, connection: sa.Connection, growing: Growing, at: datetime) -> Deposit:
+        if (
+            self.deposit.stored
+            and growing.asked(remains.ANY_CONDEMNED) is not None
+            and remains.is_condemned(connection, self.deposit.id)
+        ):
+            raise Conflict(
+                "the original lay unregistered for so long that it was swept away: send it again",
+                code="original_swept",
+            )
         deposit = replace(self.deposit, index=growing.size, registered_at=at)
         growing.append([self.statement])
         growing.insert(register.INSERT_DEPOSIT, register.deposit_row(deposit))

@@ -20,15 +20,21 @@ from huey import SqliteHuey
 from huey.consumer import Consumer
 
 from notary.auditing import Stopped, Worker
+from notary.clock import rfc3339
 from notary.errors import NotaryError
 from notary.office import Office
+from notary.reconcile import SCHEDULED_RATE, Walker
+from notary.reconcile import Stopped as WalkStopped
+from notary.remains import Finding as Remaining
+from notary.remains import Kind, Remnant
 from notary.rereads import Finding
-from notary.sweep import sweep
 from storage.errors import StorageError
 
 LOG = structlog.get_logger("jobs")
 WORKERS = 4
-SWEEP_EVERY_S = 3600.0
+RECONCILE_EVERY_S = 3600.0
+RECONCILE_AGAIN_S = 60.0
+"""Where it could not be finished, or another worker was at it when it was due."""
 LOST_AFTER_S = 60.0
 LEASE_S = 10.0
 """How long a job stays with a worker that was killed, or three pulses."""
@@ -50,13 +56,11 @@ class Jobs:
         self._stop = threading.Event()
         self.huey = SqliteHuey("evidence", filename=str(folder / "jobs.db"), results=False)
         self._stamp = self._task("stamp", self._run_stamp)
-        self._sweep = self._task("sweep", self._run_sweep)
         self._witness = self._task("witness", self._run_witness)
         self._register = self._task("register", self._run_register)
         self._keep = self._task("keep", self._run_keep)
         self._dispose = self._task("dispose", self._run_dispose)
         self._retain = self._task("retain", self._run_retain)
-        self._forget = self._task("forget", self._run_forget)
         self._queued: dict[str, float] = {}
         self._name = f"{platform.node()[:60]}:{os.getpid()}:{os.urandom(6).hex()}"
         self._working: set[str] = set()
@@ -64,11 +68,11 @@ class Jobs:
 
     def run(self) -> None:
         """Works until `stop`; a task under way is finished first."""
-        self._run_sweep()
         pulses = [
             threading.Thread(target=self._pulse, name="pulse", daemon=True),
             threading.Thread(target=self._journal_pulse, name="journal", daemon=True),
             threading.Thread(target=self._audit_pulse, name="audit", daemon=True),
+            threading.Thread(target=self._reconcile_pulse, name="reconcile", daemon=True),
         ]
         for pulse in pulses:
             pulse.start()
@@ -143,16 +147,6 @@ class Jobs:
         for key, said in self._office.retention.run().failed:
             LOG.warning("retention", key=key, error=said)
 
-    def _run_sweep(self) -> None:
-        before = self._office.clock.now() - timedelta(hours=self._office.settings.orphan_hours)
-        found = sweep(self._office.register, self._office.objects, before)
-        if found.unfinished or found.orphans:
-            LOG.warning("sweep", unfinished=found.unfinished, orphans=len(found.orphans))
-        self._office.keeping.apply(every=True)
-
-    def _run_forget(self) -> None:
-        self._office.counters.forget(int(self._office.clock.now().timestamp()))
-
     def _journal_pulse(self) -> None:
         # A thread of its own: how often an authority may be asked says nothing about how much
         # may be lost.
@@ -202,11 +196,32 @@ class Jobs:
             # Without its thread nothing would be audited any more.
             LOG.exception("audit")
 
+    def _reconcile_pulse(self) -> None:
+        # At once, then by schedule. Not a task of the queue: it may walk for hours.
+        walker = Walker(
+            stop=self._stop.is_set, wait=self._stop.wait, rate=SCHEDULED_RATE,
+            found=_log_remnant, gone=_log_gone, mended=_log_mended,
+        )  # fmt: skip
+        pause = 0.0
+        while not self._stop.wait(pause):
+            pause = RECONCILE_EVERY_S if self.reconcile(walker) else RECONCILE_AGAIN_S
+
+    def reconcile(self, walker: Walker) -> bool:
+        """False where it has to be tried again soon."""
+        try:
+            return self._office.reconciling.run(walker) is not None
+        except WalkStopped:
+            return False
+        except (NotaryError, StorageError) as exc:
+            LOG.warning("reconcile", error=f"{exc.__class__.__name__}: {exc}")
+        except Exception:
+            # Without its thread nothing would be mended any more.
+            LOG.exception("reconcile")
+        return False
+
     def _pulse(self) -> None:
         interval = self._office.settings.timestamp_interval
-        since_sweep = 0.0
         while not self._stop.wait(interval):
-            since_sweep += interval
             try:
                 for mark in tuple(self._working):
                     self._take(mark)
@@ -229,10 +244,24 @@ class Jobs:
             except Exception:
                 # The queue's own database failed: without its pulse nothing would resume.
                 LOG.exception("pulse")
-            if since_sweep >= SWEEP_EVERY_S:
-                since_sweep = 0.0
-                self._sweep()
-                self._forget()
+
+
+def _log_remnant(found: Remnant) -> None:
+    LOG.error(
+        "remains", kind=found.kind.value, name=found.name, deposit=found.deposit_id,
+        detail=found.detail,
+    )  # fmt: skip
+
+
+def _log_gone(found: Remaining) -> None:
+    LOG.warning(
+        "remains gone", kind=found.remnant.kind.value, name=found.remnant.name,
+        since=rfc3339(found.since),
+    )  # fmt: skip
+
+
+def _log_mended(kind: Kind, name: str) -> None:
+    LOG.warning("sweep", kind=kind.value, name=name)
 
 
 def _log_finding(found: Finding) -> None:

@@ -73,6 +73,11 @@ WAYS: Final[dict[str, Way]] = {
     "request_count": Way.LOST,
     # Whoever is there first takes the job.
     "job_lease": Way.LOST,
+    # What is found is found again; and a database that was made again begins anew.
+    "remains_pass": Way.LOST,
+    "remains_finding": Way.LOST,
+    "condemned_original": Way.LOST,
+    "database_began": Way.LOST,
     "journal": Way.OWN,
     "journal_change": Way.OWN,
 }

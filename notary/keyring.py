@@ -220,6 +220,13 @@ def stray_keys(store: KeyStore, history: KeyHistory) -> tuple[str, ...]:
     return store.strays(named_keys(history.all()))
 
 
+def retired_keys(store: KeyStore, history: KeyHistory) -> tuple[str, ...]:
+    """Where private keys still are that a rotation has retired: it was killed before it destroyed
+    them, or was told to keep them."""
+    active = set(named_keys(history.active))
+    return store.present(each for each in named_keys(history.all()) if each not in active)
+
+
 def named_keys(keys: KeySet) -> tuple[tuple[str, bytes], ...]:
     """(name of its kind, raw public key) of each."""
     return (

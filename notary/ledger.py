@@ -205,6 +205,7 @@ class Growing:
         self._changed: set[tuple[int, int]] = set()
         self._waiting: list[bytes] = []
         self._rows: dict[Prepared, list[Mapping[str, object]]] = {}
+        self._asked: dict[Prepared, tuple[object, ...] | None] = {}
         self.size = head.size
         self.root = head.root
 
@@ -224,6 +225,12 @@ class Growing:
     def insert(self, into: Prepared, row: Mapping[str, object]) -> None:
         """A row that belongs to an entry, written with the others like it."""
         self._rows.setdefault(into, []).append(row)
+
+    def asked(self, question: Prepared) -> tuple[object, ...] | None:
+        """The first row of what nothing in this transaction changes, asked once for all of it."""
+        if question not in self._asked:
+            self._asked[question] = question.first(self._connection)
+        return self._asked[question]
 
     def flush(self) -> None:
         """Writes all that waits."""

@@ -15,10 +15,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from notary.clock import SystemClock
 from notary.errors import MalformedInput, Unreachable, Unverifiable
 from notary.findings import Fault, Progress
 from notary.follow import (
@@ -54,9 +56,16 @@ from notary.succession import (
 )
 from notary.tlog import merkle, tile
 from notary.tlog.tile import ENTRIES, TILE_HEIGHT, TILE_WIDTH, TileId
-from storage.durable import INCOMING, make_directory, replace_file, write_file
+from storage.durable import (
+    INCOMING,
+    drop_unfinished,
+    make_directory,
+    replace_file,
+    write_file,
+)
 
 FILE_MODE, FOLDER_MODE = 0o644, 0o755
+LEFT_AFTER_S = 3_600.0
 COPIED, NOW = "the checkpoint of the copy", "the log's checkpoint now"
 
 
@@ -93,6 +102,7 @@ def copy(
     Unreachable and Unverifiable as `follow` does. Started again, it goes on.
     """
     try:
+        _drop_unfinished(folder)
         writing = _Writing(folder, source)
         known = recall(FolderSource(folder), identity)
         last = remembered(folder / CHECKPOINT, believing(identity, known))
@@ -114,6 +124,14 @@ def copy(
     except OSError as exc:
         raise Unreachable(f"{folder} cannot be written: {exc}") from exc
     return Copied(old=old, size=now.size, files=writing.files)
+
+
+def _drop_unfinished(folder: Path) -> None:
+    """What copies that were killed left half written, anywhere in the folder. Another copy that
+    writes there now has written within the hour."""
+    before = SystemClock().now().timestamp() - LEFT_AFTER_S
+    for place, _, _ in os.walk(folder):
+        drop_unfinished(place, before)
 
 
 def _copy_tree(

@@ -9,9 +9,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
@@ -31,6 +31,7 @@ from notary.clock import Clock, SystemClock
 from notary.counters import Counters
 from notary.destruction import Destructions
 from notary.disposing import Disposing
+from notary.envelope import sealed_size
 from notary.errors import Corrupt, MalformedInput, Unreachable
 from notary.halt import Halt
 from notary.house import (
@@ -53,11 +54,15 @@ from notary.keys import HouseKeys, load_key, raw_public, write_key
 from notary.keystore import KeyStore
 from notary.leases import Leases
 from notary.ledger import Ledger, create_log
+from notary.leftovers import Leftovers
 from notary.model import Role, check_label, uuid7
 from notary.originals import Originals
 from notary.people import People
+from notary.reconcile import Extra, Reconciling
 from notary.register import Register
 from notary.registering import Registering
+from notary.remains import Kind as RemnantKind
+from notary.remains import Remnant, insert_began
 from notary.rereads import Rereads
 from notary.retention import Retention
 from notary.rotate import Rotating
@@ -67,6 +72,7 @@ from notary.settings import Settings
 from notary.stamping import Stamping
 from notary.stamps import Stamps
 from notary.statement import GENESIS_TYPE, StatementSigner
+from notary.sweep import Row
 from notary.tlog.note import VerifierKey
 from notary.tlog.policy import parse_policy
 from notary.trust import Trust
@@ -77,7 +83,7 @@ from notary.wrapping import Wrapping, make_wrapping_key
 from storage.database import Database
 from storage.durable import write_file
 from storage.errors import StorageError
-from storage.objects import ObjectStore
+from storage.objects import ObjectStore, StoredObject
 from storage.stores import open_store
 
 TSA_KEY, TSA_CHAIN = "tsa", "tsa-chain.pem"
@@ -158,6 +164,7 @@ def found(
         create_log(connection, entry, now, sign)
         insert_house(connection, genesis, chain.decode("ascii"))
         insert_journal(connection, genesis)
+        insert_began(connection, now)
         accounts_room.insert_account(
             connection, id_=account_id, name=ADMINISTRATOR, role=Role.ADMINISTRATOR, at=now
         )
@@ -333,6 +340,24 @@ class Office:
             every=timedelta(days=settings.audit_days),
             rate=settings.audit_rate,
         )
+        self.reconciling = Reconciling(
+            database=self.database,
+            objects=self.objects,
+            leftovers=Leftovers(
+                database=self.database,
+                home=settings.home,
+                keyring=self.keyring,
+                journal=self.journal,
+                stamps=self.stamps,
+                witnesses=self.witnesses,
+            ),
+            clock=self.clock,
+            randomness=self.randomness,
+            orphan_age=timedelta(hours=settings.orphan_hours),
+            unclaimed_age=timedelta(days=settings.unclaimed_days),
+            extras=self._extra_looks(),
+            accounted=self._is_accounted,
+        )
 
     @property
     def keys(self) -> HouseKeys:
@@ -399,6 +424,27 @@ class Office:
 
     def close(self) -> None:
         self.database.close()
+
+    def _extra_looks(self) -> tuple[Extra, ...]:
+        """What else each pass of the reconciliation mends or reports: rooms with looks of their
+        own (retention that was not applied yet) are named here."""
+        return (self._unretained, self._unkept)
+
+    def _unretained(self, _now: datetime) -> Iterator[Remnant]:
+        for key, said in self.retention.run().failed:
+            yield Remnant(kind=RemnantKind.RETENTION, name=key, detail=said)
+
+    def _unkept(self, _now: datetime) -> Iterator[Remnant]:
+        """Exhibits that came into a case after its retention or hold was set."""
+        self.keeping.apply(every=True)
+        yield from ()
+
+    def _is_accounted(self, row: Row, found: StoredObject | None) -> bool:
+        """Whether it is as it should be that a deposit's object is not there, or of another size:
+        after a disposal (it may wait for its lock), and where it is encrypted."""
+        if row.disposed or found is None:
+            return row.disposed
+        return row.encrypted and found.size == sealed_size(row.size)
 
     # --- parts -----------------------------------------------------------------------------
 

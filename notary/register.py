@@ -82,6 +82,11 @@ def _index(name: str, *columns: sa.Column[Any], unique: bool) -> sa.Index:
 
 
 _index("deposit_exhibit", DEPOSIT.c.case_id, DEPOSIT.c.exhibit, unique=True)
+# Stored originals in the order of their keys in storage. All ids have one shape, so that every
+# collation sorts them alike.
+ORIGINAL_PLACE = sa.func.substr(DEPOSIT.c.id, sa.literal_column("35")).concat(DEPOSIT.c.id)
+_kept = DEPOSIT.c.stored.is_(True)
+sa.Index("deposit_original", ORIGINAL_PLACE, sqlite_where=_kept, postgresql_where=_kept)
 _index("deposit_batch", DEPOSIT.c.batch_id, DEPOSIT.c.batch_row, unique=False)
 
 USAGE = sa.Table(
@@ -137,7 +142,7 @@ ADD_STORED_BYTES = Prepared(
 
 class Register:
     def __init__(self, database: Database) -> None:
-        self._database = database
+        self.database = self._database = database
 
     def deposit(self, deposit_id: str) -> Deposit:
         """Raises NotFound (`deposit_not_found`)."""

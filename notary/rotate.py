@@ -34,6 +34,7 @@ from notary.keyring import (
     stray_keys,
 )
 from notary.keys import HouseKeys
+from notary.keystore import message_limit
 from notary.ledger import Growing
 from notary.rotation import MAX_REASON, Job, KeySet, Rotation, digest_of, sign_rotation
 from notary.sequencer import Sequencer
@@ -86,21 +87,25 @@ class Rotating:
         reason: str = "",
         keep_retired: bool = False,
     ) -> Rotated:
-        """New keys for these jobs, in `to` or the first place of the settings, in force when it
-        returns.
+        """New keys for these jobs, in `to` or the first place of the settings that takes them, in
+        force when it returns.
 
-        Raises MalformedInput, Conflict where another rotation came first, and what
-        `Sequencer.submit` and a token raise: then the keys before hold on.
+        Raises MalformedInput (`settings`, `key_message_too_long`), Conflict where another
+        rotation came first, and what `Sequencer.submit` and a token raise: then the keys before
+        hold on.
         """
         if not jobs:
             raise MalformedInput("no job whose keys are to change", code="settings")
         if len(reason) > MAX_REASON:
             raise MalformedInput(f"reason is longer than {MAX_REASON} characters", code="settings")
         store = self._keyring.store
-        place = store.require(to or store.places[0])
+        store.require(to or store.places[0])
         old = self._keyring.fresh()
         names = [name for job in Job if job in jobs for name in FILES[job]]
-        new = replace(old.keys, **{MEMBERS[name]: store.create(name, place) for name in names})
+        if to is not None:
+            for name in names:
+                store.check(name, to)
+        new = replace(old.keys, **{MEMBERS[name]: store.create(name, to) for name in names})
         done: list[tuple[int, Registered]] = []
 
         def enter(connection: sa.Connection, growing: Growing, at: datetime, held: Held) -> None:
@@ -167,6 +172,9 @@ def _document(
         retired=before.only(jobs),
     )
     sign: dict[str, Callable[[bytes], bytes]] = {}
+    limits = [message_limit(key) for keys in (old, new) for key in keys.by_name().values()]
+    if any(limit is not None and len(draft.signed_bytes()) > limit for limit in limits):
+        draft = replace(draft, digested=True)
     for keys in (old, new):
         public = public_keys(history.origin, keys)
         log = [keys.log.sign if key.type == ED25519 else keys.log_pq.sign for key in public.log]

@@ -6,6 +6,11 @@ from the genesis on, and it is signed by every key that it retires and by every 
 
     signed bytes = "key-rotation/v1" || 0x0a || canonical JSON of the document without `signatures`
 
+One of its signers may be in a place that signs short messages alone, as AWS KMS; then the document
+is a `key-rotation/v2`, which differs in its type and in what is signed:
+
+    signed bytes = "key-rotation/v2" || 0x0a || SHA-256 of that canonical JSON
+
 Entry n, and a checkpoint of size n, are signed by the keys of the last rotation whose own entry
 has an index below n. The entry of a rotation is therefore signed by the keys before it.
 
@@ -35,7 +40,8 @@ from notary.clock import parse_rfc3339, rfc3339
 from notary.errors import BadRotation, MalformedInput
 from notary.tlog.note import ED25519, MLDSA44_COSIGNATURE, VerifierKey, parse_vkey
 
-ROTATION = "key-rotation/v1"
+ROTATION, DIGESTED_ROTATION = "key-rotation/v1", "key-rotation/v2"
+_TYPES = (ROTATION, DIGESTED_ROTATION)
 MAX_DOCUMENT_BYTES = 1 << 18
 MAX_REASON = 1_000
 _LOG_KEY_TYPES = (ED25519, MLDSA44_COSIGNATURE)
@@ -119,6 +125,8 @@ class Rotation:
     reason: str
     keys: KeySet
     retired: KeySet
+    digested: bool = False
+    """Signed over its digest: `key-rotation/v2`."""
     signatures: tuple[tuple[str, bytes], ...] = ()
 
     def jobs(self) -> frozenset[Job]:
@@ -128,7 +136,13 @@ class Rotation:
     def signed_bytes(self) -> bytes:
         said = self._said()
         del said["signatures"]
-        return f"{ROTATION}\n".encode() + canonical(said)
+        text = canonical(said)
+        body = hashlib.sha256(text).digest() if self.digested else text
+        return f"{self.type}\n".encode() + body
+
+    @property
+    def type(self) -> str:
+        return DIGESTED_ROTATION if self.digested else ROTATION
 
     def signers(self) -> dict[str, tuple[int, bytes]]:
         """Who must sign it, in the order of `signatures`."""
@@ -139,7 +153,7 @@ class Rotation:
 
     def _said(self) -> dict[str, Any]:
         return {
-            "type": ROTATION,
+            "type": self.type,
             "origin": self.origin,
             "serial": self.serial,
             "previous": self.previous.hex(),
@@ -164,7 +178,7 @@ def parse_rotation(text: str) -> Rotation:
         if len(text) > MAX_DOCUMENT_BYTES:
             raise ValueError(f"{len(text)} characters, at most {MAX_DOCUMENT_BYTES}")
         said: Any = parse_canonical(text.encode("utf-8"))
-        if not isinstance(said, dict) or said.keys() != _MEMBERS or said["type"] != ROTATION:
+        if not isinstance(said, dict) or said.keys() != _MEMBERS or said["type"] not in _TYPES:
             raise ValueError(f"not the members of a {ROTATION}")
         serial, previous, reason = said["serial"], said["previous"], said["reason"]
         if isinstance(serial, bool) or not isinstance(serial, int) or serial < 1:
@@ -182,6 +196,7 @@ def parse_rotation(text: str) -> Rotation:
             reason=reason,
             keys=_key_set(said["keys"], origin),
             retired=_key_set(said["retired"], origin),
+            digested=said["type"] == DIGESTED_ROTATION,
             signatures=tuple(_signature(each) for each in said["signatures"]),
         )
         if rotation.encode() != text:

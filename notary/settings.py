@@ -63,8 +63,8 @@ class Settings:
         (),
         lambda text: tuple(text.split()),
         "places of private keys, separated by spaces, new ones go to the first: file: for "
-        "home/keys (searched in any case), or pkcs11:token=…?module-path=…&pin-source=…; "
-        "default file:",
+        "home/keys (searched in any case), pkcs11:token=…?module-path=…&pin-source=…, or "
+        "awskms:///alias/NAME?region=… (no certificate keys); default file:",
     )
     encryption: str = _knob(
         "",
@@ -133,6 +133,12 @@ class Settings:
     retention_days: int = _knob(
         0, _number, "days after registration before which no deposit is disposed of; 0 for no rule"
     )
+    unclaimed_days: int = _knob(
+        90,
+        _number,
+        "days for which originals older than the database, and of no deposit, are reported before "
+        "they are swept; 0 keeps them",
+    )
     audit_days: int = _knob(
         30, _number, "days between audits that read every original again; 0 for none by itself"
     )
@@ -195,9 +201,12 @@ class Settings:
             problems.append(f"NOTARY_WITNESS_FAIL={self.witness_fail!r}, not closed or open")
         if self.log_level not in ("debug", "info", "warning", "error"):
             problems.append(f"NOTARY_LOG_LEVEL={self.log_level!r}")
-        for name, value in (("DAYS", self.audit_days), ("RATE", self.audit_rate)):
+        for name, value in (
+            ("AUDIT_DAYS", self.audit_days), ("AUDIT_RATE", self.audit_rate),
+            ("UNCLAIMED_DAYS", self.unclaimed_days),
+        ):  # fmt: skip
             if value < 0:
-                problems.append(f"NOTARY_AUDIT_{name}={value}, less than nothing")
+                problems.append(f"NOTARY_{name}={value}, less than nothing")
         if not 0 <= self.download_link_seconds <= MAX_LINK_SECONDS:
             problems.append(
                 f"NOTARY_DOWNLOAD_LINK_SECONDS={self.download_link_seconds}, not 0 to "

@@ -146,3 +146,25 @@ def replace_file(path: str, data: bytes, *, mode: int = 0o600) -> None:
         file.replace(name)
     finally:
         file.drop()
+
+
+def unfinished(folder: str, before: float) -> list[str]:
+    """The new files in that one folder that nobody has written to since `before` (seconds of the
+    system's clock): their writers were killed."""
+    found: list[str] = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            with contextlib.suppress(FileNotFoundError):  # its writer was faster
+                if entry.name.startswith(INCOMING) and entry.stat().st_mtime < before:
+                    found.append(entry.path)
+    return sorted(found)
+
+
+def drop_unfinished(folder: str, before: float) -> int:
+    """Removes them, and gives how many. Safe to run twice at once."""
+    dropped = 0
+    for path in unfinished(folder, before):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+            dropped += 1
+    return dropped

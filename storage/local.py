@@ -221,9 +221,9 @@ class LocalStore:
         except OSError as error:
             raise _explained(error, f"reading what protects {key!r}") from error
 
-    def walk(self, prefix: str = "") -> Iterator[StoredObject]:
+    def walk(self, prefix: str = "", *, after: str = "") -> Iterator[StoredObject]:
         parse_prefix(prefix)
-        for path, status in self._files(prefix):
+        for path, status in self._files(prefix, after):
             if not path.rpartition("/")[2].startswith(durable.INCOMING):
                 yield _described(path, status)
 
@@ -245,9 +245,10 @@ class LocalStore:
             swept += 1
         return swept
 
-    def _files(self, prefix: str) -> Iterator[tuple[str, os.stat_result]]:
-        """Keys and unfinished files below `prefix`, one open folder a level. Files that bear
-        neither kind of name (an operator's note, lost+found) are not ours and not shown."""
+    def _files(self, prefix: str, after: str = "") -> Iterator[tuple[str, os.stat_result]]:
+        """Keys and unfinished files below `prefix` and behind `after`, in order, one folder's
+        names a level. Files that bear neither kind of name (an operator's note, lost+found) are
+        not ours and not shown."""
         folder = prefix.rpartition("/")[0]
         pending = [self._scan(folder)]
         try:
@@ -258,9 +259,10 @@ class LocalStore:
                     continue
                 path, status = entry
                 if modes.S_ISDIR(status.st_mode):
-                    if path.startswith(prefix) or prefix.startswith(path + "/"):
+                    inside = path.startswith(prefix) or prefix.startswith(path + "/")
+                    if inside and (path + "/" > after or after.startswith(path + "/")):
                         pending.append(self._scan(path))
-                elif modes.S_ISREG(status.st_mode) and path.startswith(prefix):
+                elif modes.S_ISREG(status.st_mode) and path.startswith(prefix) and path > after:
                     yield path, status
         finally:
             for scan in pending:
@@ -269,12 +271,15 @@ class LocalStore:
     def _scan(self, folder: str) -> Generator[tuple[str, os.stat_result], None, None]:
         try:
             with os.scandir(self._path(folder)) as entries:
-                for entry in entries:
-                    path = f"{folder}/{entry.name}" if folder else entry.name
-                    if not _ours(entry.name):
-                        continue
-                    with contextlib.suppress(FileNotFoundError):  # gone since it was listed
-                        yield path, entry.stat(follow_symlinks=False)
+                names = sorted(
+                    (f"{entry.name}/" if entry.is_dir(follow_symlinks=False) else entry.name)
+                    for entry in entries
+                    if _ours(entry.name)
+                )
+            for name in names:
+                path = (f"{folder}/{name}" if folder else name).removesuffix("/")
+                with contextlib.suppress(FileNotFoundError):  # gone since it was listed
+                    yield path, os.lstat(self._path(path))
         except OSError as error:
             if not folder or error.errno not in _ABSENT:
                 raise _explained(error, f"listing {folder or '.'!r}") from error

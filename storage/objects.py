@@ -156,9 +156,10 @@ class ObjectStore(Protocol):
     def protection(self, key: str, *, version: str | None) -> Protection:
         """What was set by `retain`, `hold`, or by the place itself. Raises ObjectNotFound."""
 
-    def walk(self, prefix: str = "") -> Iterator[StoredObject]:
-        """Every object whose key starts with `prefix`, in no promised order and in bounded
-        memory. Objects put or discarded meanwhile may be shown or not."""
+    def walk(self, prefix: str = "", *, after: str = "") -> Iterator[StoredObject]:
+        """Every object whose key starts with `prefix` and is greater than `after`, in ascending
+        order of the keys' bytes, with no more in memory than one folder's names. Objects put or
+        discarded meanwhile may be shown or not."""
 
     def incoming(self, before: datetime) -> Iterator[Unfinished]:
         """What was begun and not touched since `before`."""

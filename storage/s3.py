@@ -170,11 +170,14 @@ class S3Store:
         with self._reading(key):
             return s3_lock.protection(self._client, self._asking(key, version))
 
-    def walk(self, prefix: str = "") -> Iterator[StoredObject]:
-        full = self._prefix + parse_prefix(prefix)
-        for page in self._pages("list_object_versions", Prefix=full):
+    def walk(self, prefix: str = "", *, after: str = "") -> Iterator[StoredObject]:
+        asked = {"Prefix": self._prefix + parse_prefix(prefix)}
+        if after:
+            asked["KeyMarker"] = self._prefix + after
+        for page in self._pages("list_object_versions", **asked):
             for found in page.get("Versions", ()):
-                if found["IsLatest"]:
+                # Some servers show the marked key itself again, with its older versions.
+                if found["IsLatest"] and found["Key"] > asked.get("KeyMarker", ""):
                     yield StoredObject(
                         key=found["Key"].removeprefix(self._prefix),
                         size=found["Size"],

@@ -23,6 +23,7 @@ from notary.cli.verify import USAGE
 from notary.errors import NotaryError
 from notary.office import found
 from notary.pack import UNAVAILABLE
+from notary.remains import LOOKS
 from notary.settings import Settings, describe
 from notary.statement import (
     CUSTODY_TYPE,
@@ -309,3 +310,11 @@ def class_codes() -> set[str]:
     ]  # fmt: skip
     abstract = {notary.errors.Rejected, notary.errors.TryAgain}
     return {cls.code for cls in classes if cls not in abstract and issubclass(cls, NotaryError)}
+
+
+def test_the_manual_has_every_look_of_a_pass() -> None:
+    manual = (ROOT / "docs/operating.md").read_text("utf-8")
+    for look in LOOKS:
+        age = f"`{look.after}`" if look.after.startswith("NOTARY") else look.after
+        does = "removes it" if look.mends else "reports it"
+        assert f"| `{look.kind}` | {look.what} | {does} | {age} |" in manual

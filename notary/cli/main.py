@@ -55,6 +55,7 @@ LOADED_WHEN_ASKED_FOR = {
     "rebuild": "notary.cli.restore",
     "audit": "notary.cli.audit",
     "resume": "notary.cli.resume",
+    "reconcile": "notary.cli.reconcile",
 }
 """Command to the module that holds it under that name. No command waits until the web server, the
 queue and the rest of what the others need are loaded."""
@@ -182,10 +183,14 @@ def rotate(
     help="Hours; NOTARY_ORPHAN_HOURS if not given. 0 only while nothing is being uploaded.",
 )
 def sweep_orphans(older_than: float | None) -> None:
-    """Remove uploads that never became deposits."""
+    """Remove uploads that never became deposits. `reconcile` does that and more."""
     house = _open()
     hours = house.settings.orphan_hours if older_than is None else older_than
-    found_ = sweep(house.register, house.objects, house.clock.now() - timedelta(hours=hours))
+    now = house.clock.now()
+    found_ = sweep(
+        house.register, house.objects, now - timedelta(hours=hours),
+        since=house.reconciling.remains.began(now),
+    )  # fmt: skip
     click.echo(f"{found_.unfinished} unfinished uploads and {len(found_.orphans)} orphans removed")
 
 

@@ -26,6 +26,7 @@ from notary.web import (
     pages,
     people,
     problems,
+    remains,
     scitt,
     scrapi,
     standing,
@@ -76,7 +77,7 @@ def build(office: Office) -> APIFlask:
     limiter = limits.make_limiter(app, office)
     for blueprint in (
         api.bp, batches.bp, people.bp, verification.bp, log.bp, scitt.bp, scrapi.bp, issuers.bp,
-        audits.bp, standing.bp,
+        audits.bp, standing.bp, remains.bp,
         status.bp, pages.bp,
     ):  # fmt: skip
         app.register_blueprint(blueprint)

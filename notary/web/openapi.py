@@ -16,6 +16,7 @@ from notary import provenance
 from notary.access import Act
 from notary.audits import Kind, Scope
 from notary.disposals import State
+from notary.remains import Kind as Remaining
 from notary.standing import Rule
 from notary.web.problems import MEDIA_TYPE, TITLES
 
@@ -126,6 +127,28 @@ SCHEMAS: dict[str, dict[str, Any]] = {
             "deposits": INDEX,
             "originals": INDEX,
             "bytes": INDEX,
+            "findings": INDEX,
+        }
+    ),
+    "Remnant": _object(
+        {
+            "kind": {"type": "string", "enum": list(Remaining)},
+            "name": TEXT,
+            "deposit": nullable(UUID),
+            "detail": TEXT,
+            "since": TIME,
+            "seen_at": TIME,
+        }
+    ),
+    "Pass": _object(
+        {
+            "id": UUID,
+            "started_by": TEXT,
+            "started_at": TIME,
+            "finished_at": nullable(TIME),
+            "objects": INDEX,
+            "deposits": INDEX,
+            "mended": INDEX,
             "findings": INDEX,
         }
     ),

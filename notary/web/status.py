@@ -18,6 +18,7 @@ from werkzeug.wsgi import ClosingIterator
 
 from notary.errors import NotaryError
 from notary.office import Office
+from notary.remains import Kind
 from notary.traffic import FOLDER, IN_FLIGHT, is_leaving
 from notary.web.api import as_json
 from notary.web.auth import office
@@ -186,6 +187,7 @@ class HouseCollector(Collector):
         ):
             yield GaugeMetricFamily(name, text, value=float(value))
         yield from _audit_metrics(house)
+        yield from _remains_metrics(house)
         failures = GaugeMetricFamily(
             "evidence_authority_failures", "Failures in a row", labels=["authority"]
         )
@@ -236,6 +238,27 @@ def _audit_metrics(house: Office) -> Iterator[Metric]:
         ),
     ):
         yield GaugeMetricFamily(name, text, value=float(value))
+
+
+def _remains_metrics(house: Office) -> Iterator[Metric]:
+    remains = house.reconciling.remains
+    last = remains.newest_finished()
+    finished_at = None if last is None else last.finished_at
+    yield GaugeMetricFamily(
+        "evidence_reconciled_seconds",
+        "When the last pass of the reconciliation was finished, Unix time; 0 before the first",
+        value=0.0 if finished_at is None else finished_at.timestamp(),
+    )
+    yield GaugeMetricFamily(
+        "evidence_reconciled_mended", "What it mended", value=0.0 if last is None else last.mended
+    )
+    standing = GaugeMetricFamily(
+        "evidence_remains", "What stands and needs a person", labels=["kind"]
+    )
+    counts = remains.counts()
+    for kind in Kind:
+        standing.add_metric([kind.value], float(counts.get(kind, 0)))
+    yield standing
 
 
 @bp.get("/metrics")

@@ -252,10 +252,13 @@ def test_walk_shows_each_object_once_below_its_prefix(store: ObjectStore) -> Non
     for key in keys:
         put(store, key, key.encode())
     assert {(found.key, found.size) for found in store.walk()} == {(k, len(k)) for k in keys}
-    assert len(list(store.walk())) == len(keys)
+    assert [found.key for found in store.walk()] == sorted(keys)
     for prefix in ("originals/", "originals/3f", "originals/3f/", "originals/3f/t", "to", "zz"):
         expected = {key for key in keys if key.startswith(prefix)}
-        assert {found.key for found in store.walk(prefix)} == expected
+        assert [found.key for found in store.walk(prefix)] == sorted(expected)
+        for after in (*sorted(keys), "originals/3f", "originals/3f/zz", "originals/9", "zz", "a"):
+            rest = sorted(key for key in expected if key > after)
+            assert [found.key for found in store.walk(prefix, after=after)] == rest, after
     assert list(store.walk("originals/nothing/here/")) == []
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from notary.errors import MalformedInput
-from notary.keyplace import FolderPlace, TokenPlace, parse_key_place
+from notary.keyplace import FolderPlace, KmsPlace, TokenPlace, parse_key_place
 from notary.settings import Settings
 
 REACH = "?module-path=/usr/lib/module.so&pin-source=file:/run/pin"
@@ -36,6 +36,31 @@ def test_a_token_is_named_as_rfc_7512_has_it(text: str, place: dict[str, str]) -
     assert parse_key_place(expected.encode()) == expected
 
 
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("awskms:///alias/court", KmsPlace(alias="alias/court")),
+        (
+            "awskms:///alias/court/chamber-1?region=eu-central-1",
+            KmsPlace(alias="alias/court/chamber-1", region="eu-central-1"),
+        ),
+        (
+            "awskms:///alias/c?region=r&endpoint=http://127.0.0.1:4566",
+            KmsPlace(alias="alias/c", region="r", endpoint="http://127.0.0.1:4566"),
+        ),
+        (
+            "awskms:///arn:aws-cn:kms:cn-north-1:111122223333:alias/court",
+            KmsPlace(alias="arn:aws-cn:kms:cn-north-1:111122223333:alias/court",
+                     region="cn-north-1"),
+        ),
+    ],
+)  # fmt: skip
+def test_kms_is_named_by_the_beginning_of_its_aliases(text: str, place: KmsPlace) -> None:
+    assert parse_key_place(text) == place
+    assert parse_key_place(place.encode()) == place
+    assert "endpoint" not in place.shown()
+
+
 def test_what_is_shown_says_which_token_and_nothing_of_how_it_is_reached() -> None:
     place = parse_key_place(f"pkcs11:token=my%20court{REACH}")
     assert place.shown() == "pkcs11:token=my%20court"
@@ -45,7 +70,16 @@ def test_what_is_shown_says_which_token_and_nothing_of_how_it_is_reached() -> No
     "text",
     [
         "", "file", "file:/somewhere", "file:///keys", "pkcs11", "pkcs11:", "PKCS11:token=a",
-        "awskms:///eu-central-1", f"pkcs11:{REACH}", f"pkcs11:model=a{REACH}",
+        "awskms:///eu-central-1", "awskms:", "awskms://alias/a", "awskms:///alias/",
+        "awskms:///alias/aws/s3", "awskms:///alias/a b", "awskms:///key/1-2",
+        "awskms:///arn:aws:kms:eu-central-1:111122223333:key/1-2",
+        "awskms:///arn:aws:kms:eu-central-1:1:alias/a", "awskms:///alias/a?region=",
+        "awskms:///alias/a?region=EU", "awskms:///alias/a?profile=x",
+        "awskms:///alias/a?region=a&region=b", "awskms:///alias/a?endpoint=kms.example",
+        "awskms:///alias/a?endpoint=http://id:secret@kms.example",
+        "awskms:///alias/a?endpoint=http://kms.example/path",
+        "awskms:///arn:aws:kms:eu-central-1:111122223333:alias/a?region=us-east-1",
+        f"awskms:///alias/{'a' * 181}", f"pkcs11:{REACH}", f"pkcs11:model=a{REACH}",
         f"pkcs11:token={REACH}", f"pkcs11:token{REACH}", f"pkcs11:token=a;token=b{REACH}",
         f"pkcs11:token=a;id=%01{REACH}", f"pkcs11:token=a;object=b{REACH}",
         f"pkcs11:token=a;;serial=b{REACH}", f"pkcs11:token=%zz{REACH}", f"pkcs11:token=%2{REACH}",

@@ -87,7 +87,7 @@ def test_what_is_signed_is_the_document_without_its_signatures_under_a_line_with
 @pytest.mark.parametrize(
     "members",
     [
-        {"type": "key-rotation/v2"},
+        {"type": "key-rotation/v3"},
         {"serial": 0},
         {"serial": True},
         {"serial": "1"},

@@ -101,8 +101,16 @@ WRITES: dict[str, tuple[str, ...]] = {
     "recovery": (
         "original: create", "original: write", "original: fsync file", "original: link",
         "original: unlink", "original: fsync folder", "original: unlink 2",
-        "original: fsync folder 2", "original: unlink 3", "original: unlink 4",
-        "original: fsync folder 3", *REPLACED,
+        "original: fsync folder 2", "original: unlink 3", "insert condemned_original",
+        "commit condemned_original", "original: unlink 4", "original: fsync folder 3", *REPLACED,
+    ),
+    "reconcile": (
+        "insert remains_pass", "update remains_pass", "commit remains_pass", "original: unlink",
+        "home: unlink", "delete condemned_original", "commit condemned_original",
+        "insert condemned_original", "commit condemned_original 2", "original: unlink 2",
+        "original: fsync folder", "insert remains_finding", "commit remains_finding",
+        "update remains_pass 2", "delete remains_finding", "delete remains_pass",
+        "commit remains_pass 2",
     ),
     "journal": (
         *STAGED, "original: mkdir", "original: fsync folder", "original: mkdir 2",
@@ -349,8 +357,8 @@ FOUNDING = (
     *(write for number in range(1, 6) for write in _whole_file("keys", number)),
     *_whole_file("home")[:-1], "home: fsync folder 2",
     "insert alembic_version", "insert tree_head", "insert entry", "insert tile",
-    "update tree_head", "insert house", "insert journal", "insert account",
-    "insert sign_in_link", "commit sign_in_link",
+    "update tree_head", "insert house", "insert journal", "insert database_began",
+    "insert account", "insert sign_in_link", "commit sign_in_link",
     "home: create 2", "home: write 2", "home: fsync file 2", "home: rename", "home: fsync folder 3",
 )  # fmt: skip
 

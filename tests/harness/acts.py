@@ -273,7 +273,7 @@ def _recover(office: Office) -> object:
     return None
 
 
-def _litter(root: Path) -> None:
+def litter(root: Path) -> None:
     """An original without a deposit, and half an upload."""
     folder = root / "house" / "objects" / "originals" / "zz"
     folder.mkdir()
@@ -348,7 +348,7 @@ ACTS: dict[str, Act] = {
     "witness": Act(run=_witness, held=_witness_held, opened=witnessed_house),
     "certificate": Act(run=_certificate, held=_certificate_held),
     "publish": Act(run=_publish, held=_publish_held, outside=(OSError,)),
-    "recovery": Act(run=_recover, held=_publish_held, spoil=_litter, outside=(OSError,)),
+    "recovery": Act(run=_recover, held=_publish_held, spoil=litter, outside=(OSError,)),
 }
 
 

@@ -22,9 +22,9 @@ from tests.harness.weed import (
     _await_first_write,
     _command,
     _configure,
+    _give_up_or_wait,
     dying_with_us,
     free_ports,
-    _give_up_or_wait,
     weed_binary,
 )
 

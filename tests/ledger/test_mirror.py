@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
 import subprocess
 import sys
@@ -178,6 +179,18 @@ def test_what_a_killed_copy_left_is_proved_again_and_not_fetched_again(
         ".p/" in path for path in source.read_paths if path.startswith("tile/")
     )
     assert derive(folder, identity(house)).faults == []
+
+
+def test_a_copy_removes_what_a_killed_one_left_and_not_what_is_being_written(
+    house: Office, source: OfficeSource, tmp_path: Path
+) -> None:
+    copy(source, tmp_path / "copy", identity(house))
+    old, young = (tmp_path / "copy" / where / f"{INCOMING}1" for where in ("tile/0", "tile"))
+    for path in (old, young):
+        path.write_bytes(b"half")
+    os.utime(old, (old.stat().st_mtime - 7_200,) * 2)
+    copy(source, tmp_path / "copy", identity(house))
+    assert (old.exists(), young.exists()) == (False, True)
 
 
 def test_a_copy_is_a_source_for_monitors_and_for_other_copies(

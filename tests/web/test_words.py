@@ -14,6 +14,7 @@ from certs.wording import LANGS, Lang, load_wording
 from notary.access import Act
 from notary.model import EventKind, Role
 from notary.provenance import SCHEMA
+from notary.remains import Kind
 from notary.web import words
 from notary.web.problems import TITLES
 
@@ -111,9 +112,10 @@ def test_every_word_that_a_template_asks_for_is_there(template: Path) -> None:
 def test_no_word_is_kept_that_no_page_says() -> None:
     sources = "".join(path.read_text("utf-8") for path in TEMPLATES)
     built = {"nav", "event", "act", "about_role", "problem", "docs_tag", "subject",
-             "provenance_hint", "fixity"}  # fmt: skip
+             "provenance_hint", "fixity", "remnant"}  # fmt: skip
     partly = ("index.step_", "deposit.pdf_", "secret.link_", "secret.key_", "audits.column_",
-              "audits.scope_", "standing.rule_", "disposal.state_", "disposal.pdf_")  # fmt: skip
+              "audits.scope_", "standing.rule_", "disposal.state_", "disposal.pdf_",
+              "remains.column_")  # fmt: skip
     for key in EN:
         if key.partition(".")[0] not in built and not key.startswith(partly):
             assert key in sources, key
@@ -130,3 +132,8 @@ def test_sizes_are_told_in_units_that_people_know(size: int, told: str | None) -
 
 def test_hidden_characters_are_replaced_where_no_element_can_stand() -> None:
     assert words.plain("a\u202eb\x00") == "a\ufffdb\ufffd"
+
+
+def test_every_kind_of_remnant_has_words() -> None:
+    for lang in LANGS:
+        assert {f"remnant.{kind}" for kind in Kind} <= ours(lang).keys()

@@ -1,0 +1,228 @@
+"""A stand-in for AWS KMS, which can't run here: a server of this project's own, not Amazon's.
+
+It speaks KMS's protocol (JSON 1.1 over POST, `X-Amz-Target: TrentService.…`) as boto3 does, makes
+real Ed25519 keys with `cryptography`, and holds the limits of Amazon's reference: messages of 1 to
+4,096 bytes, `ED25519_SHA_512` with RAW alone, names of aliases, keys that are pending deletion sign
+nothing, a SigV4 header on every request (its form, not its signature). What it can't show is how
+the real one behaves beyond that: its latency, its quotas, its eventual consistency.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+ENVIRONMENT = {
+    "AWS_ACCESS_KEY_ID": "AKIDSTANDIN",
+    "AWS_SECRET_ACCESS_KEY": "not-a-secret",
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+REGION = "eu-test-1"
+_ALIAS = re.compile(r"alias/(?!aws/)[A-Za-z0-9/_-]{1,250}")
+_CREDENTIAL = re.compile(
+    r"AWS4-HMAC-SHA256 Credential=AKIDSTANDIN/\d{8}/eu-test-1/kms/aws4_request, "
+    r"SignedHeaders=[a-z0-9;-]+, Signature=[0-9a-f]{64}"
+)
+
+
+@dataclass
+class Key:
+    private: Ed25519PrivateKey
+    description: str
+    state: str = "Enabled"
+
+
+class Refusal(Exception):
+    def __init__(self, code: str, message: str = "", status: int = 400) -> None:
+        super().__init__(message)
+        self.code, self.status = code, status
+
+
+@dataclass
+class StandIn:
+    """`throttled` and `broken` are how many requests from now on are answered so; `silent` how
+    long each answer takes, in seconds; `counts` the requests by their name."""
+
+    keys: dict[str, Key] = field(default_factory=dict)
+    aliases: dict[str, str] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+    longest: int = 0
+    throttled: int = 0
+    broken: int = 0
+    silent: float = 0.0
+    denied: bool = False
+    port: int = 0
+    page: int = 2
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def uri(self, name: str = "court") -> str:
+        return f"awskms:///alias/{name}?region={REGION}&endpoint={self.endpoint}"
+
+    def answer(self, target: str, said: dict[str, Any], authorization: str) -> dict[str, Any]:
+        service, _, operation = target.partition(".")
+        if service != "TrentService":
+            raise Refusal("UnknownOperationException", target)
+        if not _CREDENTIAL.fullmatch(authorization):
+            raise Refusal("IncompleteSignatureException", "no SigV4 header for this region")
+        with self._lock:
+            self.counts[operation] = self.counts.get(operation, 0) + 1
+            if self.throttled > 0:
+                self.throttled -= 1
+                raise Refusal("ThrottlingException", "Rate exceeded")
+            if self.broken > 0:
+                self.broken -= 1
+                raise Refusal("KMSInternalException", "internal", 500)
+            if self.denied:
+                raise Refusal("AccessDeniedException", "not authorized to perform this")
+            words = re.sub(r"(?<!^)(?=[A-Z])", "_", operation).lower()
+            act = getattr(self, f"_{words}", None)
+            if act is None:
+                raise Refusal("UnknownOperationException", operation)
+            given: dict[str, Any] = act(said)
+            return given
+
+    def _create_key(self, said: dict[str, Any]) -> dict[str, Any]:
+        if said.get("KeySpec") != "ECC_NIST_EDWARDS25519":
+            raise Refusal("UnsupportedOperationException", str(said.get("KeySpec")))
+        if said.get("KeyUsage") != "SIGN_VERIFY":
+            raise Refusal("ValidationException", "KeyUsage")
+        id_ = str(uuid.uuid4())
+        self.keys[id_] = Key(Ed25519PrivateKey.generate(), said.get("Description", ""))
+        return {"KeyMetadata": self._metadata(id_)}
+
+    def _describe_key(self, said: dict[str, Any]) -> dict[str, Any]:
+        return {"KeyMetadata": self._metadata(self._find(said))}
+
+    def _get_public_key(self, said: dict[str, Any]) -> dict[str, Any]:
+        id_ = self._find(said)
+        public = self.keys[id_].private.public_key()
+        der = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        return {
+            "KeyId": id_,
+            "PublicKey": base64.b64encode(der).decode(),
+            "KeySpec": "ECC_NIST_EDWARDS25519",
+            "KeyUsage": "SIGN_VERIFY",
+            "SigningAlgorithms": ["ED25519_SHA_512", "ED25519_PH_SHA_512"],
+        }
+
+    def _sign(self, said: dict[str, Any]) -> dict[str, Any]:
+        id_ = self._find(said)
+        if self.keys[id_].state == "Disabled":
+            raise Refusal("DisabledException", id_)
+        if self.keys[id_].state != "Enabled":
+            raise Refusal("KMSInvalidStateException", f"{id_} is pending deletion")
+        message = base64.b64decode(said["Message"], validate=True)
+        self.longest = max(self.longest, len(message))
+        if not 1 <= len(message) <= 4_096:
+            raise Refusal("ValidationException", "message: 1 to 4096 bytes")
+        if said.get("SigningAlgorithm") != "ED25519_SHA_512":
+            raise Refusal("InvalidKeyUsageException", "SigningAlgorithm")
+        if said.get("MessageType", "RAW") != "RAW":
+            raise Refusal("ValidationException", "ED25519_SHA_512 takes RAW alone")
+        signature = self.keys[id_].private.sign(message)
+        return {
+            "KeyId": id_,
+            "Signature": base64.b64encode(signature).decode(),
+            "SigningAlgorithm": "ED25519_SHA_512",
+        }
+
+    def _create_alias(self, said: dict[str, Any]) -> dict[str, Any]:
+        name = said["AliasName"]
+        if not _ALIAS.fullmatch(name):
+            raise Refusal("InvalidAliasNameException", name)
+        if name in self.aliases:
+            raise Refusal("AlreadyExistsException", name)
+        self.aliases[name] = self._find({"KeyId": said["TargetKeyId"]})
+        return {}
+
+    def _delete_alias(self, said: dict[str, Any]) -> dict[str, Any]:
+        if self.aliases.pop(said["AliasName"], None) is None:
+            raise Refusal("NotFoundException", said["AliasName"])
+        return {}
+
+    def _list_aliases(self, said: dict[str, Any]) -> dict[str, Any]:
+        # Small pages, and one of Amazon's own in between, which has no key.
+        every = [("alias/aws/s3", None), *sorted(self.aliases.items())]
+        start = int(said.get("Marker", "0"))
+        shown = [
+            {"AliasName": name, **({} if id_ is None else {"TargetKeyId": id_})}
+            for name, id_ in every[start : start + self.page]
+        ]
+        more = start + self.page < len(every)
+        given: dict[str, Any] = {"Aliases": shown, "Truncated": more}
+        return given | {"NextMarker": str(start + self.page)} if more else given
+
+    def _schedule_key_deletion(self, said: dict[str, Any]) -> dict[str, Any]:
+        id_ = self._find(said)
+        if not 7 <= said.get("PendingWindowInDays", 30) <= 30:
+            raise Refusal("ValidationException", "PendingWindowInDays")
+        self.keys[id_].state = "PendingDeletion"
+        return {"KeyId": id_, "KeyState": "PendingDeletion"}
+
+    def _find(self, said: dict[str, Any]) -> str:
+        id_: str = self.aliases.get(said["KeyId"], said["KeyId"])
+        if id_ not in self.keys:
+            raise Refusal("NotFoundException", f"{said['KeyId']} is not found")
+        return id_
+
+    def _metadata(self, id_: str) -> dict[str, Any]:
+        return {"KeyId": id_, "KeyState": self.keys[id_].state, "KeyUsage": "SIGN_VERIFY",
+                "KeySpec": "ECC_NIST_EDWARDS25519"}  # fmt: skip
+
+
+@contextmanager
+def running_kms() -> Iterator[StandIn]:
+    """On a free port of loopback, for as long as the block runs."""
+    stand_in = StandIn()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def log_message(self, *_: object) -> None:
+            """Quiet."""
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+            time.sleep(stand_in.silent)
+            try:
+                given = stand_in.answer(
+                    self.headers.get("X-Amz-Target", ""),
+                    json.loads(body),
+                    self.headers.get("Authorization", ""),
+                )
+                status = 200
+            except Refusal as exc:
+                given, status = {"__type": exc.code, "message": str(exc)}, exc.status
+            answer = json.dumps(given).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/x-amz-json-1.1")
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    stand_in.port = server.server_address[1]
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield stand_in
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
