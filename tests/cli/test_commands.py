@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +13,8 @@ from notary.cli.main import LOADED_WHEN_ASKED_FOR, cli
 from notary.office import found
 from notary.schema import BASELINE
 from notary.settings import Settings
+from storage.database import Database
+from tests.harness.revisions import before_revisions
 from tests.harness.server import REPOSITORY, Service
 
 
@@ -66,8 +67,7 @@ def test_migrate_says_what_it_did_and_with_check_what_it_would_do(tmp_path: Path
     service.init()
     assert "lacks nothing" in service.cli("migrate", "--check").stdout
     assert "lacks nothing" in service.cli("migrate").stdout
-    with sqlite3.connect(service.home / "notary.db") as connection:
-        connection.execute("DROP TABLE alembic_version")
+    before_revisions(Database(f"sqlite:///{service.home / 'notary.db'}"))
     asked = service.cli("migrate", "--check", check=False)
     assert (asked.returncode, asked.stdout.split(":")[0]) == (1, f"lacks revision {BASELINE}")
     assert f"made revision {BASELINE}" in service.cli("migrate").stdout

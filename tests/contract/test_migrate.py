@@ -33,8 +33,16 @@ from storage.errors import StoreUnavailable
 from tests.contract.rows import child, output_of
 from tests.harness.certified import deposit, depositor, open_house
 from tests.harness.postgres import PostgresServer, postgres, shared_postgres
-from tests.harness.restoring import live, rows_of
-from tests.harness.revisions import ADDS, catalogue, named, revisions
+from tests.harness.restoring import Rows, live, rows_of
+from tests.harness.revisions import (
+    ADDS,
+    LATER,
+    LATER_TABLES,
+    before_revisions,
+    catalogue,
+    named,
+    revisions,
+)
 
 __all__ = ["postgres"]
 
@@ -53,12 +61,6 @@ def house(url: str, tmp_path: Path) -> Iterator[Office]:
     opened = open_house(tmp_path / "home", database=url)
     yield opened
     opened.close()
-
-
-def before_revisions(house: Office) -> None:
-    """As houses were before: the same tables, and nothing that names a revision."""
-    with house.database.writing() as connection:
-        connection.exec_driver_sql("DROP TABLE alembic_version")
 
 
 # --- the revisions are the tables ---------------------------------------------------------------
@@ -117,19 +119,34 @@ def test_each_revision_only_adds_unless_its_name_says_whom_it_shuts_out(
 
 def test_house_from_before_revisions_is_recognised_and_keeps_every_row(house: Office) -> None:
     live(house)
-    rows = rows_of(house)
-    before_revisions(house)
-    assert [step.revision for step in pending(house.database)] == [BASELINE]
-    house.check_log()
-    Office(house.settings).close()  # it is served as it is
-    (step,) = migrate(house.database)
-    assert (step.revision, step.recognised) == (BASELINE, True)
+    rows = _of_format_2(rows_of(house))
+    digests = rows_of(house)["deposit_digest"]
+    before_revisions(house.database)
+    assert [step.revision for step in pending(house.database)] == [BASELINE, KNOWN]
+    with pytest.raises(MalformedInput) as refused:
+        check_schema(house.database)
+    assert refused.value.code == "schema_old"
+    recognised, made = migrate(house.database)
+    assert (recognised.revision, recognised.recognised) == (BASELINE, True)
+    assert (made.revision, made.recognised) == (KNOWN, False)
     assert pending(house.database) == ()
-    assert rows_of(house) == rows
+    after = rows_of(house)
+    assert _of_format_2(after) == rows
+    assert sorted(after["deposit_digest"]) == sorted(digests)
+    Office(house.settings).close()
+
+
+def _of_format_2(rows: Rows) -> Rows:
+    found = {name: each for name, each in rows.items() if name not in LATER_TABLES}
+    for name, later in LATER.items():
+        columns = [column.name for column in METADATA.tables[name].columns]
+        kept = [at for at, column in enumerate(columns) if column not in later]
+        found[name] = [tuple(row[at] for at in kept) for row in found[name]]
+    return found
 
 
 def test_tables_that_are_not_whole_are_not_taken_for_a_house_from_before(house: Office) -> None:
-    before_revisions(house)
+    before_revisions(house.database)
     with house.database.writing() as connection:
         connection.exec_driver_sql("DROP TABLE witness")
     for attempt in (pending, migrate):
@@ -245,8 +262,9 @@ def test_no_table_is_rewritten(house: Office, tmp_path: Path) -> None:
             return {row[0]: row[1] for row in connection.execute(sa.text(question))}
 
     before = places()
-    before_revisions(house)
-    before.pop("alembic_version")
+    before_revisions(house.database)
+    for table in ("alembic_version", *LATER_TABLES):
+        before.pop(table)
     migrate(house.database, folder=revisions(tmp_path / "more", ADDS))
     after = places()
     assert {name: after[name] for name in before} == before

@@ -39,6 +39,35 @@ def revisions(folder: Path, *bodies: str, names: tuple[str, ...] = ()) -> Path:
     return folder
 
 
+LATER = {
+    "deposit": ("object_version", "data_key", "disposed_at"),
+    "house": ("authority_chain",),
+    "tree_head": ("halted",),
+}
+"""Columns that format 2 did not have."""
+LATER_TABLES = (
+    "deposit_digest", "retention_due", "retention", "legal_hold", "disposal", "job_lease",
+    "request_count", "remains_pass", "remains_finding", "condemned_original", "database_began",
+)  # fmt: skip
+
+
+def before_revisions(database: Database) -> None:
+    """The tables as houses of format 2 had them, and nothing that names a revision."""
+    with database.writing() as connection:
+        connection.exec_driver_sql("DROP TABLE alembic_version")
+        connection.exec_driver_sql("DROP INDEX deposit_original")
+        for table in LATER_TABLES:
+            connection.exec_driver_sql(f"DROP TABLE {table}")
+        for table, columns in LATER.items():
+            for column in columns:
+                connection.exec_driver_sql(f"ALTER TABLE {table} DROP COLUMN {column}")
+        connection.exec_driver_sql("CREATE INDEX deposit_digest ON deposit (substr(sha256, 1, 16))")
+        if not database.is_sqlite:
+            for table in ("retention_due", "retention", "legal_hold", "disposal"):
+                for event in ("insert", "update", "delete"):
+                    connection.exec_driver_sql(f"DROP FUNCTION journal_{table}_{event}()")
+
+
 def catalogue(database: Database) -> set[tuple[Any, ...]]:
     """Every table, column, constraint, index, trigger and function, as the database itself has
     it written down."""
