@@ -17,6 +17,9 @@ IN_FLIGHT = Gauge("evidence_requests_in_flight", "Requests under way", multiproc
 
 FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
 """The environment's name of that folder."""
+PARENT: Final = "EVIDENCE_PARENT"
+"""In a child's environment: who started it. Whoever was killed before the child could ask would
+not be noticed otherwise."""
 _LEAVING: Final = "leaving"
 
 

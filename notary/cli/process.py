@@ -11,6 +11,8 @@ from collections.abc import Callable
 
 import structlog
 
+from notary.traffic import PARENT
+
 
 def configure_log(level: str) -> None:
     """JSON lines on standard error; nothing that identifies a person or opens a door."""
@@ -26,11 +28,6 @@ def configure_log(level: str) -> None:
         ),
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
     )
-
-
-PARENT = "EVIDENCE_PARENT"
-"""In a child's environment: who started it. Whoever was killed before the child could ask would
-not be noticed otherwise."""
 
 
 def end_with_parent(end: Callable[[], None]) -> None:

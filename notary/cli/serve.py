@@ -22,10 +22,9 @@ from pathlib import Path
 
 import click
 
-from notary.cli.process import PARENT
 from notary.office import Office
 from notary.settings import Settings
-from notary.traffic import FOLDER, in_flight, leave
+from notary.traffic import FOLDER, PARENT, in_flight, leave
 
 WORKER_DRAIN_S = 30.0
 RESTART_AFTER_S = 1.0
