@@ -172,6 +172,11 @@ class HouseCollector(Collector):
                 timestamp_age_s(house),
             ),
             ("evidence_documents_waiting", "Originals waiting for their own token", waiting),
+            (
+                "evidence_retention_due",
+                "Originals registered and not known to be retained",
+                house.retention.waiting(),
+            ),
             ("evidence_statements", "Statements of outside issuers registered", registered),
             (
                 "evidence_statements_waiting",

@@ -300,10 +300,10 @@ def _discard_held(office: Office) -> None:
 
 
 @contextmanager
-def retaining_house(root: Path, *, chance: int = 0) -> Iterator[Office]:
+def retaining_house(root: Path, *, chance: int = 0, **more: Any) -> Iterator[Office]:
     """The same with a setting that retains originals."""
     objects = f"{(root / 'house' / 'objects').as_uri()}?days=7"
-    with house(root, chance=chance, objects=objects) as office:
+    with house(root, chance=chance, objects=objects, **more) as office:
         yield office
 
 

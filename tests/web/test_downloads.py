@@ -113,6 +113,12 @@ def test_range_is_given_with_the_digest_of_the_whole(
         assert given.headers["Content-Range"] == f"bytes {first}-{end - 1}/{len(CONTENT)}"
 
 
+def test_originals_that_wait_to_be_retained_are_counted(plain: Service) -> None:
+    assert (
+        "\nevidence_retention_due 0.0\n" in requests.get(plain.base + "/metrics", timeout=10).text
+    )
+
+
 @pytest.mark.parametrize("asked", ["bytes=10240-", "bytes=99999-100000"])
 def test_range_outside_is_refused_and_the_size_is_told(
     fetched: tuple[Client, str, str], asked: str
