@@ -16,6 +16,8 @@ from notary.errors import MalformedInput
 from notary.keyplace import FolderPlace, KeyPlace, parse_key_place
 
 PREFIX = "NOTARY_"
+MAX_LINK_SECONDS = 3_600
+"""Whoever has such a link needs no account."""
 
 
 def _path(text: str) -> Path:
@@ -122,6 +124,12 @@ class Settings:
     audit_rate: int = _knob(
         0, _number, "bytes per second that an audit reads, all workers together; 0 for no limit"
     )
+    download_link_seconds: int = _knob(
+        0,
+        _number,
+        "seconds that a link into storage is good for, which a download is sent to; 0 sends "
+        "originals through the service",
+    )
     log_level: str = _knob("info", str, "debug, info, warning or error")
 
     @classmethod
@@ -177,6 +185,11 @@ class Settings:
                 problems.append(f"NOTARY_AUDIT_{name}={value}, less than nothing")
         if not 0 <= self.retention_days <= 36_500:
             problems.append(f"NOTARY_RETENTION_DAYS={self.retention_days}, not 0 to 36500")
+        if not 0 <= self.download_link_seconds <= MAX_LINK_SECONDS:
+            problems.append(
+                f"NOTARY_DOWNLOAD_LINK_SECONDS={self.download_link_seconds}, not 0 to "
+                f"{MAX_LINK_SECONDS}"
+            )
         if not 0 <= self.port <= 65535:
             problems.append(f"NOTARY_PORT={self.port}")
         return problems

@@ -123,6 +123,11 @@ class ObjectStore(Protocol):
         Raises ObjectNotFound, and ObjectDiffers (while reading) if the object ends too early.
         """
 
+    def link(self, key: str, *, version: str | None, name: str, lifetime: timedelta) -> str | None:
+        """A URL from which anybody who has it gets the bytes until `lifetime` is over, as an
+        attachment `name` of type application/octet-stream. Asks nobody whether they are there.
+        None where the store has no door of its own."""
+
     def stat(self, key: str, *, version: str | None = None) -> StoredObject:
         """Raises ObjectNotFound."""
 

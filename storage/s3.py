@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import urllib.parse
 from collections.abc import Callable, Generator, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -48,12 +49,13 @@ class S3Store:
         region: str | None = None,
         lock: Lock | None = None,
         encryption: Mapping[str, str] | None = None,
+        links: str | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         page_size: int = 1000,
     ) -> None:
         """`prefix` is a folder in the bucket, "" for the whole of it. `endpoint` names a server
-        other than Amazon's. `encryption` are S3's own parameters of a write. `now` tells which
-        locks are over."""
+        other than Amazon's. `encryption` are S3's own parameters of a write. `links` is
+        the endpoint as users reach it. `now` tells which locks are over."""
         self._bucket = bucket
         self._prefix = parse_key(prefix) + "/" if prefix else ""
         self._lock = lock
@@ -62,6 +64,7 @@ class S3Store:
         self._now = now
         self._paging = {"PageSize": page_size}
         self._client = connect(endpoint, region)
+        self._outside = self._client if links is None else connect(links, region)
         # Whoever waits for a lock has its deposit already: it is not to wait long.
         self._prompt = connect(endpoint, region, prompt=True)
 
@@ -95,6 +98,19 @@ class S3Store:
             yield b""
             while length != 0 and (chunk := body.read(READ_SIZE)):
                 yield chunk
+
+    def link(self, key: str, *, version: str | None, name: str, lifetime: timedelta) -> str | None:
+        quoted = urllib.parse.quote(name, safe="")
+        asked = {
+            **self._asking(key, version),
+            "ResponseContentDisposition": f"attachment; filename*=UTF-8''{quoted}",
+            "ResponseContentType": "application/octet-stream",
+        }
+        with translated(f"making a link to {key!r}"):
+            made: str = self._outside.generate_presigned_url(
+                "get_object", Params=asked, ExpiresIn=int(lifetime.total_seconds())
+            )
+        return made
 
     def stat(self, key: str, *, version: str | None = None) -> StoredObject:
         asked = self._asking(key, version)

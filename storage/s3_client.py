@@ -96,6 +96,7 @@ def connect(endpoint: str | None, region: str | None, *, prompt: bool = False) -
         read_timeout=_PROMPT_TIMEOUT_S if prompt else _READ_TIMEOUT_S,
         retries={"mode": "standard", "total_max_attempts": 1 if prompt else _ATTEMPTS},
         tcp_keepalive=True,
+        signature_version="s3v4",  # or links would be signed in the way of before 2014
         s3={
             "addressing_style": "path" if endpoint else "auto",
             "payload_signing_enabled": True,

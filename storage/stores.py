@@ -17,7 +17,8 @@ def open_store(url: str, *, locked: bool = True) -> ObjectStore:
 
     - `file:///absolute/folder?days=N` where `days` may be left out
     - `s3://bucket/prefix?endpoint=http://host:port&region=R&lock=governance|compliance&days=N`,
-      and `sse=AES256` or `sse=aws:kms&kms_key=K`, where all but the bucket may be left out.
+      `sse=AES256` or `sse=aws:kms&kms_key=K`, and `links=https://host` for the endpoint as users
+      reach it, where all but the bucket may be left out.
       Credentials come from the usual AWS environment, never from the URL.
 
     With `locked=False` the store retains nothing, whatever the URL says: for what must be
@@ -63,7 +64,9 @@ def _s3(url: str, parts: urllib.parse.SplitResult, *, locked: bool) -> S3Store:
         prefix = parse_key(path) if parts.path not in ("", "/") else ""
     except InvalidKey as error:
         raise InvalidStoreURL(f"store URL {url!r}: {error}") from error
-    unknown = sorted(options.keys() - {"endpoint", "region", "lock", "days", "sse", "kms_key"})
+    unknown = sorted(
+        options.keys() - {"endpoint", "region", "lock", "days", "sse", "kms_key", "links"}
+    )
     if not parts.netloc or unknown:
         raise InvalidStoreURL(f"store URL {url!r}: no bucket, or unknown options {unknown}")
     lock = _lock(url, options.get("lock"), options.get("days"))
@@ -72,6 +75,7 @@ def _s3(url: str, parts: urllib.parse.SplitResult, *, locked: bool) -> S3Store:
         prefix=prefix,
         endpoint=options.get("endpoint"),
         region=options.get("region"),
+        links=options.get("links"),
         lock=lock if locked else None,
         encryption=_encryption(url, options.get("sse"), options.get("kms_key")),
     )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 from apiflask import APIBlueprint
-from flask import Response, json, request
+from flask import Response, after_this_request, json, request
 
 from certs.certificate import MEDIA_TYPE as CERTIFICATE_TYPE
 from certs.wording import LANGS, Lang
@@ -17,6 +18,7 @@ from notary.declaration import parse_label
 from notary.digest import SHA256, encode_digest_field, parse_digests
 from notary.errors import Conflict, MalformedInput, Rejected
 from notary.model import Case, Deposit, EventKind, Principal, check_label, uuid7
+from notary.originals import object_key
 from notary.provenance import MAX_BYTES as PROVENANCE_BYTES
 from notary.register import insert_case, insert_party
 from notary.web import auth, paging, present, uploads
@@ -265,9 +267,13 @@ def proof(deposit_id: str) -> Response:
             media="application/octet-stream",
             headers=("Repr-Digest", "ETag", "Content-Range"),
         ),
+        302: answer("a link into storage, where a setting says so", headers=("Location",)),
     },
-    problems=(404, 410, 409, 416),
-    parameters=[header("Range", "one byte range (RFC 9110)")],
+    problems=(404, 409, 410, 416),
+    parameters=[
+        header("Range", "one byte range (RFC 9110)"),
+        header("If-Range", "the ETag that the range is of; another one gives the whole"),
+    ],
     path=ID,
 )
 def content(deposit_id: str) -> Response:
@@ -275,7 +281,10 @@ def content(deposit_id: str) -> Response:
     deposit = _known(by, deposit_id, Act.READ_CONTENT)
     if not deposit.stored:
         raise Conflict("only digests were deposited", code="original_not_stored")
-    first, end = _range(deposit.size)
+    if (link := _link(deposit)) is not None:
+        _record(EventKind.DOWNLOADED, by, deposit, subject="original, by a link into storage")
+        return Response(status=302, headers={"Location": link, "Cache-Control": "no-store"})
+    first, end = _range(deposit.size, f'"{deposit.sha256}"')
     chunks = office().originals.open(
         deposit.id,
         data_key=deposit.data_key,
@@ -489,13 +498,37 @@ def record_opened(by: Principal, deposit: Deposit) -> None:
         _record(EventKind.OPENED, by, deposit, subject=None)
 
 
-def _range(size: int) -> tuple[int, int]:
-    """(first, end) of the one range asked for; the whole where none is, or none we serve."""
+def _link(deposit: Deposit) -> str | None:
+    seconds = office().settings.download_link_seconds
+    if not seconds or deposit.data_key is not None:
+        return None  # behind a link to an encrypted one there would be its ciphertext
+    return office().objects.link(
+        object_key(deposit.id),
+        version=deposit.object_version,
+        name=deposit.name or deposit.id,
+        lifetime=timedelta(seconds=seconds),
+    )
+
+
+def _range(size: int, tag: str) -> tuple[int, int]:
+    """(first, end) of the one range asked for; the whole where none is, none that we serve, or
+    where If-Range names something else than `tag` (RFC 9110 §13.1.5)."""
     asked = request.range
+    if request.headers.get("If-Range", tag).strip() != tag:
+        return 0, size
     if asked is None or asked.units != "bytes" or len(asked.ranges) != 1:
         return 0, size
+    (begin, _), *_ = asked.ranges
+    if begin < 0 and -begin >= size > 0:
+        return 0, size  # a suffix longer than the whole is the whole (RFC 9110 §14.1.2)
     found = asked.range_for_length(size)
     if found is None:
+
+        @after_this_request
+        def tell_size(response: Response) -> Response:
+            response.headers["Content-Range"] = f"bytes */{size}"
+            return response
+
         raise Rejected(
             f"range {request.headers['Range']!r:.60} is outside of {size} bytes",
             code="range_not_satisfiable",

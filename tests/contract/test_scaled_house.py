@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import shutil
+import socket
 import threading
 import uuid
 from collections import Counter
@@ -163,6 +164,25 @@ def test_nobody_deletes_an_original_with_the_services_own_credentials(
     s3.delete_object(Bucket=bucket, Key=version["Key"])
     assert content_of(agency, made["id"]) == b"locked"
     check_everything(house)
+
+
+def test_upload_whose_client_goes_away_leaves_no_parts(
+    house: Service, key: str, weed: WeedServer, bucket: str
+) -> None:
+    s3 = weed.client()
+
+    def begun() -> list[Any]:
+        listed = s3.list_multipart_uploads(Bucket=bucket, Prefix="kept/originals/")
+        return list(listed.get("Uploads", ()))
+
+    head = (
+        f"POST /v1/deposits HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n"
+        f"Content-Type: application/octet-stream\r\nContent-Length: {64 << 20}\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", house.port), timeout=30) as client:
+        client.sendall(head.encode() + bytes(20 << 20))
+        house.wait_for(lambda: begun())
+    house.wait_for(lambda: not begun())
 
 
 def test_batch_is_entered_contiguously_and_answered_again(agency: Client) -> None:
