@@ -402,7 +402,7 @@ def test_a_house_that_cannot_write_says_so_in_cbor(tmp_path: Path) -> None:
     for headers in (COSE, LATER):
         status, title, _ = ask(vendor.statement(), headers)
         assert (status, title) == (503, "Writing has stopped; reading goes on")
-    (house.settings.home / "halted.json").unlink()
+    house.sequencer.resume()
     data = vendor.statement()
     assert client.post("/entries", data=data, headers=COSE).status_code == 201
 
