@@ -100,12 +100,8 @@ def serve_house(settings: Settings) -> None:
     metrics = Path(tempfile.mkdtemp(prefix="notary-metrics-"))
     os.environ[FOLDER] = str(metrics)
     # The C library's memory: by default each thread gets a place of its own, and keeps what its
-    # largest batch once needed.
-    os.environ.setdefault("MALLOC_ARENA_MAX", "2")
-    # And what is larger than the chunk of an upload goes back to the system at once. By default the
-    # library learns from the first large one to keep them: each place then grows by what the
-    # chunks of a batch need, among which other memory settles.
-    os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", str(3 << 19))
+    # largest batch once needed. One place serves all: only one thread at a time runs Python.
+    os.environ.setdefault("MALLOC_ARENA_MAX", "1")
     told, again = threading.Event(), threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda _number, _frame: (again if told.is_set() else told).set())
