@@ -238,18 +238,17 @@ class Journal:
                 f"the journal has {place.entries} entries, the database ends at size {size}: its "
                 "tree is an old copy"
             )
-        if number and place.staged is None:
-            # One that is missing is for fsck to name: nothing says that this database is wrong.
-            with contextlib.suppress(ObjectNotFound):
-                self._check_same(number - 1, place.digest)
-        if not segment_objects(self._objects, number):
-            return
-        if self.place().number == number:  # else another worker has just written it
+        newer = segment_objects(self._objects, number)
+        if newer and self.place().number == number:  # else another worker has just written it
             raise Rollback(
                 f"the database has written {number} journal segments, storage has "
                 f"{segment_key(number)}: this database is an old copy. `notary rebuild` makes the "
                 "newest one again, into an empty database"
             )
+        if number and place.staged is None:
+            # One that is missing is for fsck to name: nothing says that this database is wrong.
+            with contextlib.suppress(ObjectNotFound):
+                self._check_same(number - 1, place.digest)
 
     def place(self) -> Place:
         """How far it came."""

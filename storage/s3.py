@@ -171,9 +171,12 @@ class S3Store:
             return s3_lock.protection(self._client, self._asking(key, version))
 
     def walk(self, prefix: str = "", *, after: str = "") -> Iterator[StoredObject]:
-        asked = {"Prefix": self._prefix + parse_prefix(prefix)}
-        if after:
-            asked["KeyMarker"] = self._prefix + after
+        full, marker = self._prefix + parse_prefix(prefix), self._prefix + after
+        asked = {"Prefix": full}
+        if marker.startswith(full) and after:
+            asked["KeyMarker"] = marker  # SeaweedFS (4) lists nothing behind one without the prefix
+        elif marker > full:
+            return
         for page in self._pages("list_object_versions", **asked):
             for found in page.get("Versions", ()):
                 # Some servers show the marked key itself again, with its older versions.

@@ -29,8 +29,16 @@ from hypothesis import strategies as st
 import certs
 import notary
 from certs.canonical import parse_canonical, parse_json
-from certs.certificate import parse_certificate
+from certs.certificate import Issuer, parse_certificate
 from certs.container import read_container
+from certs.destruction import (
+    Act,
+    Destroyed,
+    DestructionDraft,
+    Entry,
+    parse_destruction,
+    sign_destruction,
+)
 from certs.errors import CertificateMalformed, UnsupportedFormat
 from notary import declaration
 from notary.admission import AdmittedKey, admitted, parse_kid, parse_policy_document
@@ -71,6 +79,7 @@ from notary.trust import parse_trust
 from notary.tsp import parse_response, parse_token
 from notary.web.issuers import parse_thumbprint
 from notary.web.people import parse_role
+from notary.web.standing import parse_until
 from tests.harness.issuer import OutsideIssuer
 from tests.harness.judging import ROOT, draft
 from tests.harness.rotating import Chain
@@ -149,7 +158,29 @@ def _file(name: str) -> bytes:
     return (CERTIFICATE / name).read_bytes()
 
 
+AT = datetime(2026, 11, 24, tzinfo=UTC)
+DESTRUCTION = sign_destruction(
+    DestructionDraft(
+        disposal_id="d", deposit_id="e", deposit_index=1,
+        issuer=Issuer(name="House", origin="log.example", software="evidence-notary/1"),
+        reason="over", basis="law", requested=Act(by="one", at=AT), approved=Act(by="two", at=AT),
+        destroyed=Destroyed(details_at=AT, key_at=None, object="removed", object_at=AT),
+        entry=Entry(
+            record="{}", disclosures=("a",), statement=b"s", index=2, size=3,
+            inclusion_proof=(bytes(32),), checkpoint="log.example\n3\n",
+        ),
+        issued_at=AT,
+    ),
+    KEY,
+)  # fmt: skip
+
 PARSERS: dict[str, Parser] = {
+    "certs.destruction.parse_destruction": Parser(
+        parse=parse_destruction,
+        error=(CertificateMalformed, UnsupportedFormat),
+        samples=(DESTRUCTION.encode(),),
+    ),
+    "notary.web.standing.parse_until": malformed(parse_until, "2036-11-24T00:00:00Z"),
     "certs.canonical.parse_canonical": Parser(
         parse=parse_canonical, error=CertificateMalformed, samples=(b'{"a":[1,"\xc3\xbc"]}',)
     ),

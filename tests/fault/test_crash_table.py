@@ -353,11 +353,12 @@ def test_a_failed_reload_after_a_failed_commit_grows_no_second_tree(
 
 
 FOUNDING = (
-    "home: fsync folder",
+    "home: fsync folder", *_whole_file("original"), "original: unlink 2",
+    "original: fsync folder 2",
     *(write for number in range(1, 6) for write in _whole_file("keys", number)),
     *_whole_file("home")[:-1], "home: fsync folder 2",
-    "insert alembic_version", "insert tree_head", "insert entry", "insert tile",
-    "update tree_head", "insert house", "insert journal", "insert database_began",
+    "insert alembic_version", "update alembic_version", "insert tree_head", "insert entry",
+    "insert tile", "update tree_head", "insert house", "insert journal", "insert database_began",
     "insert account", "insert sign_in_link", "commit sign_in_link",
     "home: create 2", "home: write 2", "home: fsync file 2", "home: rename", "home: fsync folder 3",
 )  # fmt: skip

@@ -65,6 +65,22 @@ TABLE = {
     "GET /v1/audits/{audit_id}": "            200   403   200    403   403      403    403  401",
     "GET /v1/audits/{audit_id}/findings": "   200   403   200    403   403      403    403  401",
     "GET /v1/audits/{audit_id}/findings.csv": "200 403 200 403 403 403 403 401",
+    "GET /v1/remains": "                      200   403   200    403   403      403    403  401",
+    "GET /v1/remains/passes": "               200   403   200    403   403      403    403  401",
+    "GET /v1/deposits/{deposit_id}/standing": "403 200 200 200 404 200 404 401",
+    "GET /v1/cases/{case_id}/standing": "     403   200   200    200   404      200    200  401",
+    "POST /v1/deposits/{deposit_id}/retention": "403 400 403 403 403 403 403 401",
+    "POST /v1/cases/{case_id}/retention": "   403   400   403    403   403      403    403  401",
+    "POST /v1/deposits/{deposit_id}/holds": " 403   400   403    403   403      403    403  401",
+    "POST /v1/cases/{case_id}/holds": "       403   400   403    403   403      403    403  401",
+    "POST /v1/holds/{hold_id}/release": "     403   404   403    403   403      403    403  401",
+    "POST /v1/deposits/{deposit_id}/disposal": "403 400 403 403 403 403 403 401",
+    "GET /v1/disposals": "                    403   200   200    403   403      403    403  401",
+    "GET /v1/disposals/{disposal_id}": "      403   404   404    403   403      403    403  401",
+    "POST /v1/disposals/{disposal_id}/approve": "403 404 403 403 403 403 403 401",
+    "POST /v1/disposals/{disposal_id}/withdraw": "403 404 403 403 403 403 403 401",
+    "GET /v1/disposals/{disposal_id}/certificate.json": "403 404 404 403 403 403 403 401",
+    "GET /v1/disposals/{disposal_id}/certificate.pdf": "403 404 404 403 403 403 403 401",
     "POST /v1/issuers": "                     201   403   403    403   403      403    403  401",
     "GET /v1/issuers": MANAGER,
     "DELETE /v1/issuers/{thumbprint}": "      404   403   403    403   403      403    403  401",
@@ -93,6 +109,9 @@ TABLE = {
 OF_A_DEPOSIT = [door for door in TABLE if door.startswith("GET /v1/deposits/{deposit_id}")]
 
 
+NOBODYS = "0190b5a0-0000-7000-8000-000000000000"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
     """What the doors are asked about, and who asks."""
@@ -117,7 +136,7 @@ class Stage:
         return {"key_id": unrevoked[-1].id}
 
     def _body(self, door: str) -> dict[str, Any]:
-        if door.startswith("POST /v1/deposits"):
+        if door.partition("?")[0] == "POST /v1/deposits":
             return {"data": uuid.uuid4().bytes}
         if door == "POST /v1/batches":
             return {"data": b'{"end": 0}\n', "headers": {"Content-Type": "application/x-ndjson"}}
@@ -133,6 +152,13 @@ class Stage:
             "PATCH /v1/accounts/{account_id}": {"role": "clerk"},
             "POST /v1/accounts/{account_id}/keys": {"label": "k"},
             "POST /v1/verify": {"certificate": "none"},
+            "POST /v1/deposits/{deposit_id}/retention": {},
+            "POST /v1/cases/{case_id}/retention": {},
+            "POST /v1/deposits/{deposit_id}/holds": {},
+            "POST /v1/cases/{case_id}/holds": {},
+            "POST /v1/holds/{hold_id}/release": {"reason": "over"},
+            "POST /v1/deposits/{deposit_id}/disposal": {},
+            "POST /v1/disposals/{disposal_id}/withdraw": {"reason": "a mistake"},
             "POST /v1/issuers": {
                 "iss": f"urn:uuid:{name}",
                 "key": OutsideIssuer.new("urn:x:1").pem.decode(),
@@ -189,6 +215,8 @@ def stage(service: Service, staff: Staff) -> Stage:
             "serial": "1",
             "entry_id": "0" * 64,
             "thumbprint": "0" * 64,
+            "hold_id": NOBODYS,
+            "disposal_id": NOBODYS,
             "audit_id": staff.office.auditing.begin("operator").id,
         },
         fill=fill,
