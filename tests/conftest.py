@@ -19,6 +19,7 @@ settings.load_profile("patient")
 # What the tests themselves are asked to do; all other settings would change the services.
 OURS = (
     "NOTARY_KILLS", "NOTARY_SEED", "NOTARY_TEST_GIB", "NOTARY_ONE_ROW_IN", "NOTARY_ONE_FAULT_IN",
+    "NOTARY_ONE_SLOW_IN",
 )  # fmt: skip
 for _name in [name for name in os.environ if name.startswith("NOTARY_") and name not in OURS]:
     del os.environ[_name]
@@ -28,16 +29,21 @@ TABLES = ("test_crash_table.py", "test_crash_postgres.py", "test_crash_rebuild.p
 ONE_ROW_IN = int(os.environ.get("NOTARY_ONE_ROW_IN", "1"))
 KILLS = "test_scaled_kills.py"
 ONE_FAULT_IN = int(os.environ.get("NOTARY_ONE_FAULT_IN", "1"))
+ONE_SLOW_IN = int(os.environ.get("NOTARY_ONE_SLOW_IN", "1"))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Of the slow rows of the crash tables every NOTARY_ONE_ROW_IN-th, of the faults with real
-    servers every NOTARY_ONE_FAULT_IN-th; all of them by default."""
-    rows = [item for item in items if item.path.name in TABLES and item.get_closest_marker("slow")]
+    """Of the slow rows of the crash tables every NOTARY_ONE_ROW_IN-th, of the other slow tests
+    every NOTARY_ONE_SLOW_IN-th, of the faults with real servers every NOTARY_ONE_FAULT_IN-th; all
+    of them by default."""
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    rows = [item for item in slow if item.path.name in TABLES]
+    others = [item for item in slow if item.path.name not in TABLES]
     faults = [
         item for item in items if item.get_closest_marker("fault") and item.path.name != KILLS
     ]
-    left_out = {*rows, *faults} - {*rows[::ONE_ROW_IN], *faults[::ONE_FAULT_IN]}
+    taken = {*rows[::ONE_ROW_IN], *others[::ONE_SLOW_IN], *faults[::ONE_FAULT_IN]}
+    left_out = {*rows, *others, *faults} - taken
     if left_out:
         config.hook.pytest_deselected(items=list(left_out))
         items[:] = [item for item in items if item not in left_out]

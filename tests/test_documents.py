@@ -95,6 +95,7 @@ def test_operating_names_no_setting_that_does_not_exist() -> None:
                 "NOTARY_KILLS",
                 "NOTARY_ONE_FAULT_IN",
                 "NOTARY_ONE_ROW_IN",
+                "NOTARY_ONE_SLOW_IN",
                 "NOTARY_SEED",
             }, f"{path.name}: {name}"
 

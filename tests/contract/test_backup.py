@@ -36,6 +36,8 @@ from tests.harness.restoring import PASSWORD, Busy, certify, live, rows_of
 from tests.harness.rotating import EVERY
 from tests.harness.watching import Killed
 
+pytestmark = pytest.mark.slow
+
 SERIAL = "embedded_authority"
 KINDS = ("sqlite", "postgresql")
 

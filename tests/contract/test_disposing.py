@@ -36,6 +36,8 @@ from tests.harness.disposing import (
 from tests.harness.postgres import shared_postgres
 from tests.harness.weed import WeedServer, shared_server
 
+pytestmark = pytest.mark.slow
+
 BUCKET = f"disposed-{uuid.uuid4()}"
 
 

@@ -37,6 +37,8 @@ from tests.harness.postgres import PostgresServer, postgres, running_postgres, s
 from tests.harness.proxy import Proxy, proxied
 from tests.harness.server import Client, Service
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["postgres"]
 
 

@@ -26,6 +26,8 @@ from tests.contract.stores import scrub_aws
 from tests.harness.postgres import shared_postgres
 from tests.harness.weed import WeedServer, shared_server
 
+pytestmark = pytest.mark.slow
+
 BY = Principal(account_id="0" * 36, name="agency", role=Role.API_CLIENT, authenticated_by="api-key")
 BUCKET = f"reconciled-{uuid.uuid4()}"
 

@@ -25,6 +25,8 @@ from tests.harness.postgres import shared_postgres
 from tests.harness.server import Client, Service
 from tests.harness.weed import shared_server
 
+pytestmark = pytest.mark.slow
+
 DRAIN_S = 2.0
 CLERK = "the clerk"
 

@@ -24,6 +24,8 @@ from storage.s3_lock import Lock
 from tests.contract.stores import PLAIN_BUCKET, s3, s3_url
 from tests.harness.weed import S3Server
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["s3"]  # fixture
 
 BUCKET = "examined"

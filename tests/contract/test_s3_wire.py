@@ -16,6 +16,8 @@ from storage.stores import open_store
 from tests.contract.stores import LOCKED_BUCKET, PLAIN_BUCKET, put, read, s3, s3_url
 from tests.harness.weed import S3Server
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["s3"]  # fixture
 
 KEY = "originals/3f/one"

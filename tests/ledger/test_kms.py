@@ -306,6 +306,7 @@ def test_a_key_that_may_not_be_used_is_missing_and_the_words_say_why(
         key.sign(b"x")
 
 
+@pytest.mark.slow
 def test_a_served_house_answers_503_while_kms_is_away_and_goes_on_after(
     tmp_path: Path, stand_in: StandIn
 ) -> None:
