@@ -33,17 +33,21 @@ ONE_SLOW_IN = int(os.environ.get("NOTARY_ONE_SLOW_IN", "1"))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Of the slow rows of the crash tables every NOTARY_ONE_ROW_IN-th, of the other slow tests
-    every NOTARY_ONE_SLOW_IN-th, of the faults with real servers every NOTARY_ONE_FAULT_IN-th; all
-    of them by default."""
+    """Of the slow rows of the crash tables every NOTARY_ONE_ROW_IN-th, of each file's other slow
+    tests every NOTARY_ONE_SLOW_IN-th, of the faults with real servers every
+    NOTARY_ONE_FAULT_IN-th; all of them by default."""
     slow = [item for item in items if item.get_closest_marker("slow")]
     rows = [item for item in slow if item.path.name in TABLES]
-    others = [item for item in slow if item.path.name not in TABLES]
+    others: dict[Path, list[pytest.Item]] = {}
+    for item in slow:
+        if item.path.name not in TABLES:
+            others.setdefault(item.path, []).append(item)
+    sampled = {item for each in others.values() for item in each[::ONE_SLOW_IN]}
     faults = [
         item for item in items if item.get_closest_marker("fault") and item.path.name != KILLS
     ]
-    taken = {*rows[::ONE_ROW_IN], *others[::ONE_SLOW_IN], *faults[::ONE_FAULT_IN]}
-    left_out = {*rows, *others, *faults} - taken
+    taken = {*rows[::ONE_ROW_IN], *sampled, *faults[::ONE_FAULT_IN]}
+    left_out = {*slow, *faults} - taken
     if left_out:
         config.hook.pytest_deselected(items=list(left_out))
         items[:] = [item for item in items if item not in left_out]
