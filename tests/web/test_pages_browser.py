@@ -156,7 +156,7 @@ def test_a_verdict_has_no_serious_fault(
         given = {"name": NASTY, "mimeType": "application/pdf", "buffer": content}
         page.set_input_files("#file", given)
     page.click("form.card button")
-    assert page.locator(f".verdict.{shown}").is_visible()
+    page.locator(f".verdict.{shown}").wait_for()
     check_page(page)
 
 
@@ -408,7 +408,7 @@ def test_without_scripts_everything_works_as_well(
     given = {"name": "plain", "mimeType": "text/plain", "buffer": b"no script"}
     page.set_input_files("#file", given)
     page.click("form.card button")
-    assert page.locator(".verdict.confirmed").is_visible()
+    page.locator(".verdict.confirmed").wait_for()
 
 
 def test_a_browser_signs_in_by_link_and_by_password(
