@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import tarfile
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -123,12 +124,28 @@ def _opened(source: Path) -> Iterator[Path]:
     try:
         with tempfile.TemporaryDirectory(prefix="notary-restore-") as folder:
             with tarfile.open(source, "r:") as tar:
-                tar.extractall(folder, filter="data")
+                _unpack(tar, Path(folder))
             yield Path(folder)
     except FileNotFoundError as exc:
         raise MalformedInput(f"there is no backup {source}", code="backup_malformed") from exc
     except tarfile.TarError as exc:
         raise MalformedInput(f"{source} is no tar: {exc}", code="backup_malformed") from exc
+
+
+def _unpack(tar: tarfile.TarFile, folder: Path) -> None:
+    """Plain files below `folder`, and nothing else: Python before 3.11.4 has no filter that would
+    see to that. Raises TarError."""
+    for member in tar:
+        parts = PurePosixPath(member.name).parts
+        if member.isdir() and ".." not in parts:
+            continue
+        content = tar.extractfile(member) if member.isreg() else None
+        if content is None or ".." in parts or member.name.startswith("/"):
+            raise tarfile.TarError(f"{member.name!r} is no plain file below its folder")
+        path = folder.joinpath(*parts)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with content, path.open("wb") as copy:
+            shutil.copyfileobj(content, copy)
 
 
 def _read(folder: Path, name: str) -> bytes:
