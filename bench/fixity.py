@@ -19,9 +19,9 @@ from pathlib import Path
 from bench.batch import rows
 from bench.house import deposit_rows, office, say
 from notary.auditing import Worker
-from notary.intake import object_key
 from notary.model import Declared, Principal
 from notary.office import Office
+from notary.originals import object_key
 
 MIB = 1 << 20
 RUNS = 5

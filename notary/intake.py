@@ -33,8 +33,7 @@ from notary.errors import Conflict, MalformedInput, Rejected, TooLarge, Unreacha
 from notary.keyring import Keyring
 from notary.ledger import Growing, Ledger, TreeHead
 from notary.model import Case, Declared, Deposit, Principal, uuid7
-from notary.originals import Arriving, Originals
-from notary.originals import object_key as object_key
+from notary.originals import Arriving, Originals, object_key
 from notary.record import EVIDENCE, SALT_BYTES, Record, build_record
 from notary.register import Register
 from notary.retention import INSERT_DUE, Due, Retention, due_row

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from notary.audits import Scope
-from notary.intake import object_key
 from notary.model import Declared, Principal, Role
 from notary.office import Office
+from notary.originals import object_key
 from tests.harness.people import Staff
 from tests.harness.server import REPOSITORY, Service
 

@@ -12,9 +12,9 @@ import sqlalchemy as sa
 
 from notary.auditing import Worker
 from notary.audits import RANGE, Kind
-from notary.intake import object_key
 from notary.model import Declared, EventKind, Principal, Role
 from notary.office import Office, found
+from notary.originals import object_key
 from notary.rereads import Finding
 from notary.settings import Settings
 from storage.errors import StoreUnavailable

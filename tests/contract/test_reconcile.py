@@ -12,9 +12,9 @@ import pytest
 import sqlalchemy as sa
 
 from notary.errors import Conflict, Unreachable
-from notary.intake import object_key
 from notary.model import Declared, Principal, Role
 from notary.office import Office, found
+from notary.originals import object_key
 from notary.reconcile import Walker
 from notary.register import DEPOSIT, ORIGINAL_PLACE
 from notary.remains import Kind, Remnant

@@ -28,9 +28,9 @@ import pytest
 from notary.findings import Depth, Findings
 from notary.fsck_records import check_records
 from notary.fsck_tree import derive_tree
-from notary.intake import object_key
 from notary.ledger import Ledger
 from notary.office import Office
+from notary.originals import object_key
 from notary.settings import Settings
 from notary.sweep import sweep
 from notary.tlog.checkpoint import Checkpoint

@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
-from notary.intake import object_key
+from notary.originals import object_key
 from tests.harness.receipts import check_receipt, log_keys
 from tests.harness.server import Client, Service
 

@@ -27,11 +27,11 @@ from notary.clock import Clock, SystemClock, parse_rfc3339
 from notary.cosigner import Cosigner
 from notary.errors import Conflict
 from notary.fsck import fsck
-from notary.intake import object_key
 from notary.issued import CERTIFICATE
 from notary.journal import read_place, segment_key
 from notary.model import Case, Declared, Deposit, EventKind, Principal, Role, uuid7
 from notary.office import Office, found
+from notary.originals import object_key
 from notary.register import CUSTODY, DEPOSIT, insert_case
 from notary.settings import Settings
 from notary.stamps import TOKEN

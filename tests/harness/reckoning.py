@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 
-from notary.intake import object_key
 from notary.ledger import Ledger
 from notary.office import Office
+from notary.originals import object_key
 from notary.register import DEPOSIT
 from notary.sweep import sweep
 from notary.tlog.checkpoint import Checkpoint

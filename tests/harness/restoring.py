@@ -15,11 +15,12 @@ from notary.audit_part import Contradiction, Read
 from notary.auditing import Worker
 from notary.audits import Kind
 from notary.digest import SHA256
-from notary.intake import Receipt, object_key
+from notary.intake import Receipt
 from notary.issuer_key import parse_issuer_key
 from notary.journal_tables import WAYS, Way
 from notary.model import Case, Declared, Deposit, EventKind, Principal, Role, uuid7
 from notary.office import Office
+from notary.originals import object_key
 from notary.register import insert_case, insert_party
 from notary.retention import INSERT_DUE, Due, due_row
 from notary.witness import Witnessed, WitnessState

@@ -23,11 +23,11 @@ from notary.audits import FINDING, HOLD, RANGE, WIDTH, Kind, Run, Scope
 from notary.clock import SystemClock
 from notary.digest import SHA256
 from notary.errors import Corrupt
-from notary.intake import object_key
 from notary.jobs import Jobs
 from notary.journal_tables import CHANGE
 from notary.model import Declared, EventKind, Principal, Role
 from notary.office import Office, found
+from notary.originals import object_key
 from notary.pace import Pace
 from notary.rereads import Finding
 from notary.settings import Settings

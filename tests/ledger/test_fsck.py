@@ -14,9 +14,9 @@ from notary.errors import Rollback
 from notary.findings import Depth, Findings
 from notary.fsck import fsck
 from notary.house import check_published
-from notary.intake import object_key
 from notary.model import Declared, EventKind, Principal, Role
 from notary.office import Office, found
+from notary.originals import object_key
 from notary.settings import Settings
 
 BY = Principal(account_id="0" * 36, name="agency", role=Role.API_CLIENT, authenticated_by="api-key")

@@ -15,10 +15,11 @@ import sqlalchemy as sa
 from notary.accounts import SESSION
 from notary.clock import rfc3339
 from notary.errors import Conflict, Unreachable
-from notary.intake import Reception, object_key
+from notary.intake import Reception
 from notary.journal import read_place, segment_key
 from notary.model import Declared, Principal
 from notary.office import Office, found
+from notary.originals import object_key
 from notary.rebuild import rebuild
 from notary.reconcile import Stopped, Walker
 from notary.remains import (

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from notary.intake import object_key
 from notary.office import Office
+from notary.originals import object_key
 from notary.register import DEPOSIT
 from tests.harness.certified import open_house
 from tests.harness.server import REPOSITORY

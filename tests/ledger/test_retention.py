@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from notary.errors import Conflict, DigestMismatch
-from notary.intake import object_key
 from notary.jobs import Jobs
 from notary.model import Declared, Deposit
 from notary.office import Office, found
+from notary.originals import object_key
 from notary.retention import DUE
 from notary.settings import Settings
 from storage.errors import ObjectLocked, StoreUnavailable

@@ -13,8 +13,8 @@ import pytest
 
 from notary.audits import Kind
 from notary.clock import SystemClock
-from notary.intake import object_key
 from notary.model import Role
+from notary.originals import object_key
 from notary.rereads import Finding
 from notary.web.audits import COLUMNS, write_csv
 from tests.harness.people import Staff

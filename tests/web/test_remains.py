@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from notary.intake import object_key
 from notary.model import Role
+from notary.originals import object_key
 from tests.harness.people import Staff
 from tests.harness.person import Court, open_court, words
 from tests.harness.server import Client, Service
