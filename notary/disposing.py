@@ -55,7 +55,6 @@ class Disposing:
         database: Database,
         chronicle: Chronicle,
         journal: Journal,
-        journal_objects: ObjectStore,
         objects: ObjectStore,
         keyring: Keyring,
         origin: str,
@@ -67,7 +66,6 @@ class Disposing:
         self._database = database
         self._chronicle = chronicle
         self._journal = journal
-        self._journal_objects = journal_objects
         self._objects = objects
         self._keyring = keyring
         self._origin = origin
@@ -189,7 +187,7 @@ class Disposing:
         keys = self._keyring.history().all().statement
         # Until there is nothing left to find: another worker may have been in the middle of it.
         while forget_in_journal(
-            self._journal_objects, origin=self._origin, first_entry=first, end=place.number,
+            self._objects, origin=self._origin, first_entry=first, end=place.number,
             newest=place.digest, ids=ids, statement_keys=keys, sign=held.keys.statement.sign,
             at=rfc3339(self._clock.now()),
         ):  # fmt: skip

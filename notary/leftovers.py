@@ -13,21 +13,19 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import sqlalchemy as sa
 
 from notary.accounts import SESSION, SIGN_IN_LINK
 from notary.audits import RANGE, Audits
 from notary.clock import rfc3339
-from notary.counters import REQUEST_COUNT
 from notary.errors import IntegrityError, Rollback
 from notary.halt import Halt
 from notary.issuers import WAITING
 from notary.journal import Journal, read_place
 from notary.journal_rows import entered_at
 from notary.keyring import Keyring, retired_keys, stray_keys
-from notary.leases import JOB_LEASE
 from notary.ledger import read_head
 from notary.remains import Kind, Remnant
 from notary.stamps import Stamps
@@ -38,9 +36,7 @@ from storage.durable import drop_unfinished, unfinished
 NEAR = 8
 """Entries looked at for a time: those of founding, rotations and policies bear none in a row."""
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
-EXPIRING: Final = (
-    SESSION.c.expires_at, SIGN_IN_LINK.c.expires_at, JOB_LEASE.c.until, REQUEST_COUNT.c.until,
-)  # fmt: skip
+EXPIRING: Final = (SESSION.c.expires_at, SIGN_IN_LINK.c.expires_at)
 """Columns with the time from which on their rows are worth nothing. A settled Idempotency-Key has
 none: it gives its answer back for as long as the deposit is there."""
 
@@ -85,7 +81,7 @@ class Leftovers:
             return sum(
                 connection.execute(
                     sa.select(sa.func.count()).select_from(column.table).where(
-                        _is_over(column, now)
+                        column <= rfc3339(now)
                     )
                 ).scalar_one()
                 for column in EXPIRING
@@ -96,7 +92,7 @@ class Leftovers:
             return 0  # the common case takes no writer's turn
         with self._database.writing() as connection:
             return sum(
-                connection.execute(sa.delete(column.table).where(_is_over(column, now))).rowcount
+                connection.execute(sa.delete(column.table).where(column <= rfc3339(now))).rowcount
                 for column in EXPIRING
             )
 
@@ -221,9 +217,3 @@ def _is_older(where: str, than: datetime) -> bool:
     with suppress(OSError):
         return os.stat(where).st_mtime < than.timestamp()
     return True
-
-
-def _is_over(column: sa.Column[Any], now: datetime) -> sa.ColumnElement[bool]:
-    if isinstance(column.type, sa.String):
-        return column <= rfc3339(now)
-    return column <= int(now.timestamp())

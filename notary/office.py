@@ -31,7 +31,6 @@ from notary.clock import Clock, SystemClock
 from notary.counters import Counters
 from notary.destruction import Destructions
 from notary.disposing import Disposing
-from notary.envelope import sealed_size
 from notary.errors import Corrupt, MalformedInput, Unreachable
 from notary.halt import Halt
 from notary.house import (
@@ -58,7 +57,7 @@ from notary.leftovers import Leftovers
 from notary.model import Role, check_label, uuid7
 from notary.originals import Originals
 from notary.people import People
-from notary.reconcile import Extra, Reconciling
+from notary.reconcile import Reconciling
 from notary.register import Register
 from notary.registering import Registering
 from notary.remains import Kind as RemnantKind
@@ -72,7 +71,6 @@ from notary.settings import Settings
 from notary.stamping import Stamping
 from notary.stamps import Stamps
 from notary.statement import GENESIS_TYPE, StatementSigner
-from notary.sweep import Row
 from notary.tlog.note import VerifierKey
 from notary.tlog.policy import parse_policy
 from notary.trust import Trust
@@ -83,7 +81,7 @@ from notary.wrapping import Wrapping, make_wrapping_key
 from storage.database import Database
 from storage.durable import write_file
 from storage.errors import StorageError
-from storage.objects import ObjectStore, StoredObject
+from storage.objects import ObjectStore
 from storage.stores import open_store
 
 TSA_KEY, TSA_CHAIN = "tsa", "tsa-chain.pem"
@@ -205,7 +203,7 @@ class Office:
         self.originals = Originals(objects=self.objects, wrapping=self.wrapping)
         self.journal = Journal(
             database=self.database,
-            objects=open_objects(settings, locked=False),
+            objects=self.objects,
             origin=self.house.origin,
             sign=lambda data: self.keyring.fresh().keys.statement.sign(data),
             clock=self.clock,
@@ -312,7 +310,6 @@ class Office:
             database=self.database,
             chronicle=self.chronicle,
             journal=self.journal,
-            journal_objects=open_objects(settings, locked=False),
             objects=self.objects,
             keyring=self.keyring,
             origin=self.house.origin,
@@ -355,8 +352,7 @@ class Office:
             randomness=self.randomness,
             orphan_age=timedelta(hours=settings.orphan_hours),
             unclaimed_age=timedelta(days=settings.unclaimed_days),
-            extras=self._extra_looks(),
-            accounted=self._is_accounted,
+            extras=(self._unretained, self._unkept),
         )
 
     @property
@@ -425,26 +421,17 @@ class Office:
     def close(self) -> None:
         self.database.close()
 
-    def _extra_looks(self) -> tuple[Extra, ...]:
-        """What else each pass of the reconciliation mends or reports: rooms with looks of their
-        own (retention that was not applied yet) are named here."""
-        return (self._unretained, self._unkept)
-
     def _unretained(self, _now: datetime) -> Iterator[Remnant]:
+        """What a pass finds of retention: originals to which storage did not put it yet."""
         for key, said in self.retention.run().failed:
             yield Remnant(kind=RemnantKind.RETENTION, name=key, detail=said)
 
-    def _unkept(self, _now: datetime) -> Iterator[Remnant]:
-        """Exhibits that came into a case after its retention or hold was set."""
+    def _unkept(self, now: datetime) -> Iterator[Remnant]:
+        """Exhibits that came into a case after its retention or hold was set; and counts of
+        requests that are over. Both are mended, and nothing is left to report."""
         self.keeping.apply(every=True)
-        yield from ()
-
-    def _is_accounted(self, row: Row, found: StoredObject | None) -> bool:
-        """Whether it is as it should be that a deposit's object is not there, or of another size:
-        after a disposal (it may wait for its lock), and where it is encrypted."""
-        if row.disposed or found is None:
-            return row.disposed
-        return row.encrypted and found.size == sealed_size(row.size)
+        self.counters.forget(int(now.timestamp()))
+        return iter(())
 
     # --- parts -----------------------------------------------------------------------------
 
@@ -519,10 +506,10 @@ def open_keys(settings: Settings) -> KeyStore:
     return KeyStore(settings.home / "keys", settings.key_places)
 
 
-def open_objects(settings: Settings, *, locked: bool = True) -> ObjectStore:
+def open_objects(settings: Settings) -> ObjectStore:
     """Raises MalformedInput (`settings`)."""
     try:
-        return open_store(settings.objects_url, locked=locked)
+        return open_store(settings.objects_url)
     except StorageError as exc:
         raise MalformedInput(f"NOTARY_OBJECTS: {exc}", code="settings") from exc
 

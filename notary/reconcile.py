@@ -38,7 +38,7 @@ from notary.remains import (
     Remnant,
     forget_condemned,
 )
-from notary.sweep import Pair, Row, compare, discard_orphans, is_original
+from notary.sweep import Pair, compare, discard_orphans, is_original
 from storage.database import Database
 from storage.errors import ObjectNotFound, StorageError
 from storage.objects import ObjectStore, StoredObject
@@ -54,11 +54,6 @@ CONDEMNED_KEPT = timedelta(days=30)
 
 Extra = Callable[[datetime], Iterator[Remnant]]
 """A look of another room: mends what it can, and gives what it could not."""
-
-
-Accounted = Callable[[Row, StoredObject | None], bool]
-"""What another room knows of a deposit whose object is not there, or of another size: True where
-that is as it should be (disposed of, kept encrypted). Asked for each of those: it must be cheap."""
 
 
 class Stopped(Exception):
@@ -102,7 +97,6 @@ class Reconciling:
         orphan_age: timedelta,
         unclaimed_age: timedelta,
         extras: tuple[Extra, ...] = (),
-        accounted: Accounted = lambda _row, _found: False,
     ) -> None:
         """`unclaimed_age` of zero keeps unclaimed originals for ever."""
         self.remains = Remains(database)
@@ -114,7 +108,6 @@ class Reconciling:
         self._orphan_age = orphan_age
         self._unclaimed_age = unclaimed_age
         self._extras = extras
-        self._accounted = accounted
 
     def run(self, walker: Walker, *, by: str = SCHEDULE) -> Pass | None:
         """One whole pass, or the rest of one that another worker left; the pass as it ended. None
@@ -208,11 +201,9 @@ class Reconciling:
     def _judge(self, pair: Pair, ages: _Ages) -> Remnant | None:
         if pair.row is None:
             return _without_deposit(pair, ages)
-        if pair.found is not None and pair.found.size == pair.row.size:
+        if pair.row.disposed or (pair.found is not None and pair.found.size == pair.row.size):
             return None
         id_, key = pair.row.deposit_id, pair.key
-        if self._accounted(pair.row, pair.found):
-            return None
         try:
             found = self._objects.stat(key)
         except ObjectNotFound as exc:
@@ -221,7 +212,7 @@ class Reconciling:
                 detail=f"deposit {id_} (entry {pair.row.index}, {pair.row.size} bytes, received "
                 f"{pair.row.received_at}): {exc}",
             )  # fmt: skip
-        if found.size == pair.row.size or self._accounted(pair.row, found):
+        if found.size == pair.row.size:
             return None  # it came while we read
         return Remnant(
             kind=Kind.DIFFERS, name=key, deposit_id=id_,

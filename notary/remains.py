@@ -351,13 +351,6 @@ def forget_condemned(connection: sa.Connection, before: datetime) -> None:
     connection.execute(sa.delete(CONDEMNED).where(CONDEMNED.c.at < rfc3339(before)))
 
 
-def begin_anew(connection: sa.Connection) -> None:
-    """For whoever puts an older copy of the database in place: what is in storage by now may be
-    of deposits that this copy does not know."""
-    connection.execute(sa.delete(BEGAN))
-    connection.execute(sa.delete(CONDEMNED))
-
-
 def _pass(row: sa.Row[Any]) -> Pass:
     return Pass(
         id=row.id,

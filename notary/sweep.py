@@ -17,6 +17,7 @@ from itertools import islice
 
 import sqlalchemy as sa
 
+from notary.envelope import sealed_size
 from notary.errors import Corrupt
 from notary.ledger import read_head
 from notary.originals import object_key
@@ -33,14 +34,14 @@ ROWS_AT_ONCE = 2_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """What the register says of a stored original: `size` in bytes."""
+    """What the register says of a stored original: `size` in bytes, as storage must have them."""
 
     deposit_id: str
     index: int
     size: int
     received_at: str
-    encrypted: bool
     disposed: bool
+    """The object waits for its lock, or is gone: either is as it should be."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,9 +173,8 @@ def _rows(database: Database, after: str) -> Iterator[Row]:
             yield Row(
                 deposit_id=id_,
                 index=index,
-                size=size,
+                size=sealed_size(size) if encrypted else size,
                 received_at=received_at,
-                encrypted=bool(encrypted),
                 disposed=bool(disposed),
             )
         if len(page) < ROWS_AT_ONCE:

@@ -12,7 +12,7 @@ from storage.s3 import S3Store
 from storage.s3_lock import Lock
 
 
-def open_store(url: str, *, locked: bool = True) -> ObjectStore:
+def open_store(url: str) -> ObjectStore:
     """The store that `url` names; touches neither disk nor network (`check` does).
 
     - `file:///absolute/folder?days=N` where `days` may be left out
@@ -21,8 +21,6 @@ def open_store(url: str, *, locked: bool = True) -> ObjectStore:
       reach it, where all but the bucket may be left out.
       Credentials come from the usual AWS environment, never from the URL.
 
-    With `locked=False` the store retains nothing, whatever the URL says: for what must be
-    removable. A lock that the bucket itself puts on everything stays the bucket's.
     Raises InvalidStoreURL.
     """
     parts = urllib.parse.urlsplit(url)
@@ -31,20 +29,20 @@ def open_store(url: str, *, locked: bool = True) -> ObjectStore:
     if parts.fragment:
         raise InvalidStoreURL(f"store URL {url!r} with a fragment")
     if parts.scheme == "file":
-        return _local(url, parts, locked=locked)
+        return _local(url, parts)
     if parts.scheme == "s3":
-        return _s3(url, parts, locked=locked)
+        return _s3(url, parts)
     raise InvalidStoreURL(f"store URL {url!r} starts with neither file:// nor s3://")
 
 
-def _local(url: str, parts: urllib.parse.SplitResult, *, locked: bool) -> LocalStore:
+def _local(url: str, parts: urllib.parse.SplitResult) -> LocalStore:
     path = urllib.parse.unquote(parts.path)
     options = _options(url, parts)
     if options.keys() - {"days"} or parts.netloc or not path.startswith("/") or "\0" in path:
         raise InvalidStoreURL(f"store URL {url!r} is not file:///absolute/folder?days=N")
     days = options.get("days")
     retained = None if days is None else timedelta(days=_days(url, days))
-    return LocalStore(path, retention=retained if locked else None)
+    return LocalStore(path, retention=retained)
 
 
 def _options(url: str, parts: urllib.parse.SplitResult) -> dict[str, str]:
@@ -57,7 +55,7 @@ def _options(url: str, parts: urllib.parse.SplitResult) -> dict[str, str]:
         raise InvalidStoreURL(f"store URL {url!r}: {error}") from error
 
 
-def _s3(url: str, parts: urllib.parse.SplitResult, *, locked: bool) -> S3Store:
+def _s3(url: str, parts: urllib.parse.SplitResult) -> S3Store:
     options = _options(url, parts)
     try:
         path = parts.path.removeprefix("/").removesuffix("/")
@@ -69,14 +67,13 @@ def _s3(url: str, parts: urllib.parse.SplitResult, *, locked: bool) -> S3Store:
     )
     if not parts.netloc or unknown:
         raise InvalidStoreURL(f"store URL {url!r}: no bucket, or unknown options {unknown}")
-    lock = _lock(url, options.get("lock"), options.get("days"))
     return S3Store(
         bucket=parts.netloc,
         prefix=prefix,
         endpoint=options.get("endpoint"),
         region=options.get("region"),
         links=options.get("links"),
-        lock=lock if locked else None,
+        lock=_lock(url, options.get("lock"), options.get("days")),
         encryption=_encryption(url, options.get("sse"), options.get("kms_key")),
     )
 
