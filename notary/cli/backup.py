@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,8 +10,8 @@ import click
 
 from notary.backup import Made
 from notary.backup import backup as make_backup
-from notary.findings import Depth
-from notary.fsck import fsck
+from notary.cli.progress import show_progress
+from notary.cli.restore import derive_again, to_be_known
 from notary.office import Office
 from notary.restore import Restored
 from notary.restore import restore as restore_house
@@ -29,7 +28,7 @@ def backup(*, to: Path, with_keys: bool) -> None:
     While it is served. Originals stay where they are: copy or replicate NOTARY_OBJECTS too."""
     settings = Settings.from_env(os.environ)
     house = Office(_patient(settings))
-    made = make_backup(house, to, with_keys=with_keys, progress=_progress)
+    made = make_backup(house, to, with_keys=with_keys, progress=show_progress)
     for line in _made(made):
         click.echo(line)
     if made.keys:
@@ -48,26 +47,8 @@ def restore(*, source: Path) -> None:
     Into the empty database that NOTARY_DATABASE names, of either kind. Killed, it goes on when
     started again. Exit 70 if anything contradicts."""
     settings = Settings.from_env(os.environ)
-    restored = restore_house(settings, source, progress=_progress)
-    house = Office(_patient(settings))
-    house.examine()
-    house.publish()
-    found = fsck(
-        database=house.database,
-        objects=house.objects,
-        trust=house.trust,
-        strays_before=house.clock.now(),
-        depth=Depth.LEDGER,
-        progress=_progress,
-    )
-    for line in _said(restored, settings):
-        click.echo(line)
-    for fault in found.faults:
-        click.echo(f"✗ {fault.name}: {fault.detail}")
-    click.echo(
-        f"Derived again: {found.entries} entries, {found.tokens} tokens, {len(found.faults)} faults"
-    )
-    sys.exit(70 if found.faults else 0)
+    restored = restore_house(settings, source, progress=show_progress)
+    derive_again(Office(_patient(settings)), _said(restored, settings))
 
 
 def _patient(settings: Settings) -> Settings:
@@ -94,24 +75,4 @@ def _said(restored: Restored, settings: Settings) -> list[str]:
         f"{made.root.hex()}. The backup of {manifest.made_at} reached size {manifest.size}; "
         f"{made.segments} newer journal segments followed"
     )
-    if made.resigned:
-        lines.append(
-            "The last entries of the journal came under no checkpoint that is there: a new one "
-            "was signed over them"
-        )
-    if made.missing:
-        lines.append(
-            f"✗ storage lacks {made.missing} journal segments that were there before this backup: "
-            "no rebuild reads the journal until they are back; make a new backup now"
-        )
-    lines += [f"✗ object {key}: is no segment of the journal" for key in made.strangers]
-    lines.append(
-        "What was registered after its newest checkpoint and reached neither backup nor journal "
-        "is not here: compare with your witnesses and depositors before you serve"
-    )
-    return lines
-
-
-def _progress(what: str, done: int, of: int) -> None:
-    if sys.stderr.isatty():
-        click.echo(f"\r{what} {100 * done // max(of, 1)} %   ", nl=done == of, err=True)
+    return lines + to_be_known(made, reached="neither backup nor journal")

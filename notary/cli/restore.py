@@ -6,9 +6,11 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import click
 
+from notary.cli.progress import show_progress
 from notary.findings import Depth
 from notary.fsck import fsck
 from notary.office import Office
@@ -41,8 +43,13 @@ def rebuild(*, mirror: Path | None) -> None:
     From the journal in NOTARY_OBJECTS and the keys in NOTARY_HOME. Killed, it goes on when started
     again. Exit 70 if anything contradicts."""
     settings = Settings.from_env(os.environ)
-    made = rebuild_database(settings, mirror=mirror, progress=_progress)
-    house = Office(settings)
+    made = rebuild_database(settings, mirror=mirror, progress=show_progress)
+    derive_again(Office(settings), _said(made, settings))
+
+
+def derive_again(house: Office, said: list[str]) -> NoReturn:
+    """How a house that was made again ends: examined, its checkpoint shown outside, its ledger
+    derived; `said` is told with what was found. Ends the process with 0, or 70."""
     house.examine()
     house.publish()
     found = fsck(
@@ -52,9 +59,9 @@ def rebuild(*, mirror: Path | None) -> None:
         trust=house.trust,
         strays_before=house.clock.now(),
         depth=Depth.LEDGER,
-        progress=_progress,
+        progress=show_progress,
     )
-    for line in _said(made, settings):
+    for line in said:
         click.echo(line)
     for fault in found.faults:
         click.echo(f"✗ {fault.name}: {fault.detail}")
@@ -76,19 +83,25 @@ def _said(made: Rebuilt, settings: Settings) -> list[str]:
             f"{made.size - made.journalled} entries, {made.journalled} to {made.size - 1}, came "
             "from the mirror: their records are missing, with the deposits' rows"
         )
+    return lines + to_be_known(made, reached="neither journal nor mirror")
+
+
+def to_be_known(made: Rebuilt, *, reached: str) -> list[str]:
+    """What the operator must know of a journal that was read to its end."""
+    lines: list[str] = []
     if made.resigned:
         lines.append(
             "The last entries of the journal came under no checkpoint that is there: a new one "
             "was signed over them"
         )
+    if made.missing:
+        lines.append(
+            f"✗ storage lacks {made.missing} journal segments that were there before this backup: "
+            "no rebuild reads the journal until they are back; make a new backup now"
+        )
     lines += [f"✗ object {key}: is no segment of the journal" for key in made.strangers]
     lines.append(
-        "What was registered after its newest checkpoint and reached neither journal nor mirror "
-        "is not here: compare with your witnesses and depositors before you serve"
+        f"What was registered after its newest checkpoint and reached {reached} is not here: "
+        "compare with your witnesses and depositors before you serve"
     )
     return lines
-
-
-def _progress(what: str, done: int, of: int) -> None:
-    if sys.stderr.isatty():
-        click.echo(f"\r{what} {100 * done // max(of, 1)} %   ", nl=done == of, err=True)

@@ -14,6 +14,7 @@ from typing import NoReturn, TypeVar
 
 import click
 
+from notary.cli.progress import show_progress
 from notary.clock import SystemClock, rfc3339
 from notary.collect import collect
 from notary.errors import MalformedInput, TryAgain, Unverifiable
@@ -124,7 +125,7 @@ def mirror(
     faults = 0
     try:
         if len(places) == 2:
-            copied = copy(open_source(places[0]), folder, identity, progress=_progress)
+            copied = copy(open_source(places[0]), folder, identity, progress=show_progress)
             click.echo(
                 f"size {copied.size} (+{copied.size - copied.old}), {copied.files} files written"
             )
@@ -142,7 +143,7 @@ def mirror(
 
 def _collect(folder: Path, identity: Identity) -> int:
     """How many faults it told of."""
-    found = collect(folder, identity, progress=_progress)
+    found = collect(folder, identity, progress=show_progress)
     _name_all(found.faults)
     click.echo(
         f"{found.removed} partial files removed, {found.kept} kept; {len(found.faults)} faults"
@@ -152,7 +153,7 @@ def _collect(folder: Path, identity: Identity) -> int:
 
 def _verify(folder: Path, identity: Identity) -> int:
     """How many faults it told of."""
-    derived = derive(folder, identity, progress=_progress)
+    derived = derive(folder, identity, progress=show_progress)
     _name_all(derived.faults)
     click.echo(
         f"size {derived.size}, {derived.files} files proved, {derived.beyond} beyond the "
@@ -202,8 +203,3 @@ def _tell(contradiction: Contradiction, beside: Path) -> NoReturn:
     sys.stdout.flush()
     click.echo(f"The evidence is kept in {keep_evidence(contradiction, beside)}", err=True)
     sys.exit(CONTRADICTED)
-
-
-def _progress(what: str, done: int, of: int) -> None:
-    if sys.stderr.isatty():
-        click.echo(f"\r{what} {100 * done // max(of, 1)} %   ", nl=done == of, err=True)
