@@ -199,7 +199,8 @@ def _home(house: Office, folder: _Folder, *, with_keys: bool) -> tuple[str, ...]
     folder.write_bytes(f"{HOME}trust.toml", house.trust.encode().encode("utf-8"))
     if not with_keys:
         return ()
-    keys = sorted(path for path in (home / "keys").iterdir() if path.suffix in (".pem", ".key"))
+    # Not the wrapping keys: beside the rows they would open what was disposed of since.
+    keys = sorted((home / "keys").glob("*.pem"))
     for key in keys:
         folder.write_bytes(f"{HOME}keys-{key.name}", key.read_bytes(), secret=True)
     return tuple(key.name for key in keys)
