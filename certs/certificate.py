@@ -162,7 +162,7 @@ class Certificate(UnsignedCertificate):
 
     def encode(self) -> bytes:
         """The bytes of `certificate.json`; `parse_certificate` of them gives an equal value."""
-        return canonical(_unsigned_members(self) | {"signature": _signature_members(self)})
+        return canonical(_unsigned_members(self) | {"signature": signature_members(self.signature)})
 
 
 def parse_certificate(data: bytes) -> Certificate:
@@ -210,7 +210,7 @@ def _read(data: bytes, known: Mapping[str, Any]) -> Certificate:
         timestamps=part["timestamps"].each(64, _timestamp) if stamps is None else stamps,
         times=_times(part["times"]),
         keys=_keys(part["keys"]) if keys is None else keys,
-        signature=_signature(part["signature"]),
+        signature=read_signature(part["signature"]),
     )
 
 
@@ -220,7 +220,7 @@ def signed_part(certificate: Certificate, data: bytes) -> bytes:
     Those bytes are canonical, so the member can only be spelled like this; and it is there once,
     since inside a JSON string no quotation mark stands without a backslash before it.
     """
-    member = b'"signature":' + canonical(_signature_members(certificate)) + b","
+    member = b'"signature":' + canonical(signature_members(certificate.signature)) + b","
     before, _, after = data.partition(member)
     return _PREFIX + before + after
 
@@ -291,7 +291,8 @@ def _key(node: Node) -> Key:
         raise CertificateMalformed(f"{node.where}: {exc}") from exc
 
 
-def _signature(node: Node) -> Signature:
+def read_signature(node: Node) -> Signature:
+    """Raises CertificateMalformed."""
     part = node.members("alg", "kid", "value")
     part["alg"].one_of((ALGORITHM,))
     return Signature(kid=part["kid"].base64url(exactly=32), value=part["value"].base64(exactly=64))
@@ -336,8 +337,7 @@ def _unsigned_members(certificate: UnsignedCertificate) -> dict[str, object]:
     }
 
 
-def _signature_members(certificate: Certificate) -> dict[str, object]:
-    signature = certificate.signature
+def signature_members(signature: Signature) -> dict[str, object]:
     return {"alg": ALGORITHM, "kid": b64url(signature.kid), "value": b64(signature.value)}
 
 

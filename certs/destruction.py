@@ -13,14 +13,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
 from certs.canonical import canonical, parse_canonical
-from certs.certificate import ALGORITHM, Issuer, Key, Signature
-from certs.errors import CertificateMalformed, SealInvalid, UnknownKey, UnsupportedFormat
-from certs.reading import Node, b64, b64url, rfc3339
-from certs.seal import SealingKey
+from certs.certificate import Issuer, Key, Signature, read_signature, signature_members
+from certs.errors import CertificateMalformed, UnknownKey, UnsupportedFormat
+from certs.reading import Node, b64, rfc3339
+from certs.seal import SealingKey, verify_signature
 
 TYPE = "evidence-destruction/v1"
 MEDIA_TYPE = "application/vnd.evidence-destruction+json"
@@ -129,11 +126,7 @@ class Destruction:
 
     def encode(self) -> bytes:
         said = self.draft.said()
-        said["signature"] = {
-            "alg": ALGORITHM,
-            "kid": b64url(self.signature.kid),
-            "value": b64(self.signature.value),
-        }
+        said["signature"] = signature_members(self.signature)
         return canonical(said)
 
     def check_seal(self, keys: Sequence[Key]) -> Key:
@@ -141,15 +134,8 @@ class Destruction:
         signer = next((key for key in keys if key.kid == self.signature.kid), None)
         if signer is None:
             raise UnknownKey(f"signed by key {self.signature.kid.hex()}, which is not known")
-        try:
-            Ed25519PublicKey.from_public_bytes(signer.public_key).verify(
-                self.signature.value, self.draft.signed_bytes()
-            )
-        except (InvalidSignature, ValueError) as exc:
-            raise SealInvalid(
-                f"destruction certificate {self.draft.disposal_id} is not what key "
-                f"{signer.kid.hex()} signed"
-            ) from exc
+        of = f"destruction certificate {self.draft.disposal_id}"
+        verify_signature(signer, self.signature, self.draft.signed_bytes(), of=of)
         return signer
 
 
@@ -179,8 +165,6 @@ def parse_destruction(data: bytes) -> Destruction:
         raise known(f"type is {type_!r:.60}, this reads {TYPE}")
     deposit = said["deposit"].members("id", "index")
     issuer = said["issuer"].members("name", "origin", "software")
-    signature = said["signature"].members("alg", "kid", "value")
-    signature["alg"].one_of((ALGORITHM,))
     return Destruction(
         draft=DestructionDraft(
             disposal_id=said["disposal"].text(),
@@ -195,9 +179,7 @@ def parse_destruction(data: bytes) -> Destruction:
             entry=_entry(said["entry"]),
             issued_at=said["issued_at"].time(),
         ),
-        signature=Signature(
-            kid=signature["kid"].base64url(32), value=signature["value"].base64(64)
-        ),
+        signature=read_signature(said["signature"]),
     )
 
 

@@ -67,13 +67,14 @@ def check_seal(
             ", ".join(key.kid.hex() for key in known) or "none"
         )
         raise SealInvalid(message) if keys is None else UnknownKey(message)
-    try:
-        Ed25519PublicKey.from_public_bytes(signer.public_key).verify(
-            signature.value,
-            certificate.unsigned_bytes() if data is None else signed_part(certificate, data),
-        )
-    except (InvalidSignature, ValueError) as exc:
-        raise SealInvalid(
-            f"certificate {certificate.certificate_id} is not what key {signer.kid.hex()} signed"
-        ) from exc
+    signed = certificate.unsigned_bytes() if data is None else signed_part(certificate, data)
+    verify_signature(signer, signature, signed, of=f"certificate {certificate.certificate_id}")
     return signer
+
+
+def verify_signature(signer: Key, signature: Signature, signed: bytes, *, of: str) -> None:
+    """Raises SealInvalid; `of` names the paper in its message."""
+    try:
+        Ed25519PublicKey.from_public_bytes(signer.public_key).verify(signature.value, signed)
+    except (InvalidSignature, ValueError) as exc:
+        raise SealInvalid(f"{of} is not what key {signer.kid.hex()} signed") from exc
