@@ -152,7 +152,7 @@ class S3Incoming:
     def _confirmed(self, answer: Mapping[str, Any]) -> StoredObject:
         """What a server says it wrote is looked for: a 200 for something that is not there must
         not become an acknowledgement. If it comes to light later it is an orphan."""
-        found = self._head()
+        found = self._head(version_of(answer))
         if found is None or found.get("Metadata", {}).get(_MARK) != self._mark:
             raise StoreUnavailable(
                 f"object {self._key!r}: the server said that it is written, but does not have it;"
@@ -200,10 +200,12 @@ class S3Incoming:
         if self._head() is not None:
             raise ObjectExists(f"object {self._key!r} is already there")
 
-    def _head(self) -> dict[str, Any] | None:
+    def _head(self, version: str | None = None) -> dict[str, Any] | None:
+        """Of that very version; of what is newest where the server named none."""
+        asked = self._place if version is None else {**self._place, "VersionId": version}
         try:
             with translated(f"looking for {self._key!r}"):
-                head: dict[str, Any] = self._client.head_object(**self._place)
+                head: dict[str, Any] = self._client.head_object(**asked)
         except ObjectNotFound:
             return None
         return head
