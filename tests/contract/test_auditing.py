@@ -13,38 +13,28 @@ import sqlalchemy as sa
 from notary.auditing import Worker
 from notary.audits import RANGE, Kind
 from notary.model import Declared, EventKind, Principal, Role
-from notary.office import Office, found
+from notary.office import Office
 from notary.originals import object_key
 from notary.rereads import Finding
 from notary.settings import Settings
 from storage.errors import StoreUnavailable
-from tests.contract.stores import scrub_aws
+from tests.harness.certified import deposit as hand_in
+from tests.harness.certified import open_house
 from tests.harness.postgres import shared_postgres
-from tests.harness.weed import WeedServer, shared_server
+from tests.harness.weed import WeedServer
 
 BY = Principal(account_id="0" * 36, name="agency", role=Role.API_CLIENT, authenticated_by="api-key")
 BUCKET = f"audited-{uuid.uuid4()}"
 
 
 @pytest.fixture
-def weed(monkeypatch: pytest.MonkeyPatch) -> WeedServer:
-    server = shared_server()
-    scrub_aws(monkeypatch)
-    for name, value in server.environment.items():
-        monkeypatch.setenv(name, value)
-    return server
-
-
-@pytest.fixture
 def house(weed: WeedServer, tmp_path: Path) -> Iterator[Office]:
     with shared_postgres().database() as database:
-        settings = Settings(
-            home=tmp_path / "house",
+        office = open_house(
+            tmp_path / "house",
             database=database,
             objects=f"s3://{BUCKET}/{uuid.uuid4()}?endpoint={weed.endpoint}",
         )
-        found(settings)
-        office = Office(settings)
         try:
             yield office
         finally:
@@ -52,10 +42,7 @@ def house(weed: WeedServer, tmp_path: Path) -> Iterator[Office]:
 
 
 def deposit(office: Office, content: bytes) -> str:
-    declared = Declared(name="a.txt")
-    with office.intake.receive(office.intake.admit(BY, declared)) as reception:
-        reception.write(content)
-        return reception.register(declared).deposit.id
+    return hand_in(office, BY, content, Declared(name="a.txt")).deposit.id
 
 
 def worker(told: list[Finding]) -> Worker:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -13,28 +12,9 @@ import pytest
 from notary.counters import REQUEST_COUNT, Counters
 from notary.web.limits import SharedCounts
 from storage.database import Database
-from tests.harness.postgres import shared_postgres
+from tests.harness.watching import SetClock
 
 MINUTE = 60
-
-
-class SteppingClock:
-    """A clock that a test sets."""
-
-    def __init__(self) -> None:
-        self.moment = datetime(2026, 11, 24, 12, tzinfo=UTC)
-
-    def now(self) -> datetime:
-        return self.moment
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    with ExitStack() as held:
-        if request.param == "sqlite":
-            yield f"sqlite:///{tmp_path / 'rows.db'}"
-        else:
-            yield held.enter_context(shared_postgres().database())
 
 
 @pytest.fixture
@@ -88,7 +68,7 @@ def test_what_ended_is_forgotten_and_nothing_else(nodes: tuple[Counters, Counter
 def test_who_is_over_the_largest_limit_costs_the_database_nothing(
     nodes: tuple[Counters, Counters],
 ) -> None:
-    clock = SteppingClock()
+    clock = SetClock()
     counts = SharedCounts(counters=nodes[0], clock=clock, most=3)
     assert [counts.incr("a", MINUTE) for _ in range(6)] == [1, 2, 3, 4, 5, 6]
     other = SharedCounts(counters=nodes[1], clock=clock, most=3)
@@ -100,7 +80,7 @@ def test_who_is_over_the_largest_limit_costs_the_database_nothing(
 
 def test_a_process_counts_alone_while_the_database_does_not_answer(tmp_path: Path) -> None:
     gone = Counters(Database(f"sqlite:///{tmp_path / 'nowhere' / 'rows.db'}"))
-    counts = SharedCounts(counters=gone, clock=SteppingClock(), most=100)
+    counts = SharedCounts(counters=gone, clock=SetClock(), most=100)
     assert [counts.incr("a", MINUTE) for _ in range(3)] == [1, 2, 3]
     assert counts.get("a") == 3
     assert counts.get("b") == 0

@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from pathlib import Path
 from random import Random
 
@@ -34,15 +33,6 @@ from tests.contract.rows import (
     put,
 )
 from tests.harness.postgres import shared_postgres
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    with ExitStack() as held:
-        if request.param == "sqlite":
-            yield f"sqlite:///{tmp_path / 'rows.db'}"
-        else:
-            yield held.enter_context(shared_postgres().database())
 
 
 @pytest.fixture

@@ -17,11 +17,10 @@ from notary.disposals import State
 from notary.errors import Conflict
 from notary.journal import segment_objects
 from notary.model import Deposit
-from notary.office import Office, found
+from notary.office import Office
 from notary.originals import object_key
 from notary.rebuild import rebuild
-from notary.settings import Settings
-from tests.contract.stores import scrub_aws
+from tests.harness.certified import open_house
 from tests.harness.disposing import (
     BASIS,
     REASON,
@@ -34,7 +33,7 @@ from tests.harness.disposing import (
     with_papers,
 )
 from tests.harness.postgres import shared_postgres
-from tests.harness.weed import WeedServer, shared_server
+from tests.harness.weed import WeedServer
 
 pytestmark = pytest.mark.slow
 
@@ -42,25 +41,14 @@ BUCKET = f"disposed-{uuid.uuid4()}"
 
 
 @pytest.fixture
-def weed(monkeypatch: pytest.MonkeyPatch) -> WeedServer:
-    server = shared_server()
-    scrub_aws(monkeypatch)
-    for name, value in server.environment.items():
-        monkeypatch.setenv(name, value)
-    return server
-
-
-@pytest.fixture
 def house(weed: WeedServer, tmp_path: Path) -> Iterator[Office]:
     with shared_postgres().database() as database:
-        settings = Settings(
-            home=tmp_path / "house",
+        office = open_house(
+            tmp_path / "house",
             database=database,
             encryption="file:",
             objects=f"s3://{BUCKET}/{uuid.uuid4()}?endpoint={weed.endpoint}&lock=governance&days=1",
         )
-        found(settings)
-        office = Office(settings)
         try:
             yield office
         finally:

@@ -6,7 +6,6 @@ import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -28,7 +27,7 @@ from storage.database import METADATA, Database
 from storage.errors import StoreUnavailable
 from tests.contract.rows import child, output_of
 from tests.harness.certified import deposit, depositor, open_house
-from tests.harness.postgres import PostgresServer, postgres, shared_postgres
+from tests.harness.postgres import PostgresServer, postgres
 from tests.harness.restoring import Rows, live, rows_of
 from tests.harness.revisions import (
     ADDS,
@@ -43,15 +42,6 @@ from tests.harness.revisions import (
 pytestmark = pytest.mark.slow
 
 __all__ = ["postgres"]
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    with ExitStack() as held:
-        if request.param == "sqlite":
-            yield f"sqlite:///{tmp_path / 'rows.db'}"
-        else:
-            yield held.enter_context(shared_postgres().database())
 
 
 @pytest.fixture

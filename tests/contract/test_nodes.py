@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -23,25 +23,16 @@ from notary.model import EventKind
 from notary.office import TSA_CHAIN, Office, found
 from notary.settings import Settings
 from tests.harness.postgres import shared_postgres
-
-
-class SteppingClock:
-    """A clock that a test sets."""
-
-    def __init__(self) -> None:
-        self.moment = datetime(2026, 11, 24, 12, tzinfo=UTC)
-
-    def now(self) -> datetime:
-        return self.moment
+from tests.harness.watching import SetClock
 
 
 @pytest.fixture
-def clock() -> SteppingClock:
-    return SteppingClock()
+def clock() -> SetClock:
+    return SetClock()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def first(request: pytest.FixtureRequest, tmp_path: Path, clock: SteppingClock) -> Iterator[Office]:
+def first(request: pytest.FixtureRequest, tmp_path: Path, clock: SetClock) -> Iterator[Office]:
     with ExitStack() as held:
         url = f"sqlite:///{tmp_path / 'rows.db'}"
         if request.param == "postgresql":
@@ -59,7 +50,7 @@ Join = Callable[..., Office]
 
 
 @pytest.fixture
-def join(first: Office, tmp_path: Path, clock: SteppingClock) -> Iterator[Join]:
+def join(first: Office, tmp_path: Path, clock: SetClock) -> Iterator[Join]:
     """Makes a node whose home is new but for these keys."""
     made: list[Office] = []
 
@@ -235,7 +226,7 @@ def test_a_persons_word_lets_all_write_and_keeps_the_evidence(first: Office, joi
 # --- workers -------------------------------------------------------------------------------------
 
 
-def test_a_job_is_one_workers_until_it_stops_asking(first: Office, clock: SteppingClock) -> None:
+def test_a_job_is_one_workers_until_it_stops_asking(first: Office, clock: SetClock) -> None:
     leases, span = first.leases, timedelta(seconds=10)
 
     def take(holder: str, job: str = "stamp") -> bool:
@@ -254,7 +245,7 @@ def test_a_job_is_one_workers_until_it_stops_asking(first: Office, clock: Steppi
 
 
 def test_a_worker_that_ends_leaves_its_jobs_to_others_at_once(
-    first: Office, clock: SteppingClock
+    first: Office, clock: SetClock
 ) -> None:
     span = timedelta(seconds=10)
     for job in ("stamp", "witness"):

@@ -34,8 +34,8 @@ from storage.errors import (
 from tests.contract.rows import LINE, ids, put
 from tests.harness.certified import deposit, depositor, open_house
 from tests.harness.postgres import PostgresServer, postgres, running_postgres, standby_of
-from tests.harness.proxy import Proxy, proxied
 from tests.harness.server import Client, Service
+from tests.harness.tcp_proxy import TcpProxy, proxied
 
 pytestmark = pytest.mark.slow
 
@@ -416,51 +416,51 @@ def test_service_answers_503_while_read_only_and_goes_on_without_a_restart(
 
 
 @pytest.fixture
-def proxy(postgres: PostgresServer) -> Iterator[Proxy]:
+def proxy(postgres: PostgresServer) -> Iterator[TcpProxy]:
     with proxied(postgres.port) as running:
         yield running
 
 
-def through(proxy: Proxy, url: str) -> str:
+def through(proxy: TcpProxy, url: str) -> str:
     return sa.make_url(url).set(port=proxy.port).render_as_string(hide_password=False)
 
 
 def test_frozen_connection_is_given_up_and_a_fresh_one_works(
-    proxy: Proxy, url: str, rows: Database, monkeypatch: pytest.MonkeyPatch
+    proxy: TcpProxy, url: str, rows: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(storage.postgres, "GRACE_S", 0.5)
     monkeypatch.setitem(storage.postgres._CLIENT, "connect_timeout", 2)
     behind = Database(through(proxy, url), statement_timeout_s=0.5)
     put(behind, 1)
-    proxy.freeze()
+    proxy.silence()
     for attempt in (lambda: put(behind, 2), lambda: ids(behind)):
         with pytest.raises(StoreUnavailable):
             attempt()
     with pytest.raises(StoreUnavailable), behind.writing():
         pass
-    proxy.thaw()
+    proxy.heal()
     put(behind, 3)
     assert set(ids(behind)) >= {1, 3}
     behind.close()
 
 
 def test_connection_that_freezes_in_a_transaction_leaves_nothing(
-    proxy: Proxy, url: str, rows: Database, monkeypatch: pytest.MonkeyPatch
+    proxy: TcpProxy, url: str, rows: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(storage.postgres, "GRACE_S", 0.5)
     behind = Database(through(proxy, url), statement_timeout_s=0.5)
     with pytest.raises(ConnectionLost, match="no answer within 1 s"), behind.writing() as held:
         held.execute(sa.insert(LINE).values(id=1))
-        proxy.freeze()
+        proxy.silence()
         held.execute(sa.insert(LINE).values(id=2))
     proxy.cut()
-    proxy.thaw()
+    proxy.heal()
     assert ids(behind) == []
     behind.close()
 
 
 def test_service_behind_a_frozen_network_answers_503_and_comes_back(
-    postgres: PostgresServer, proxy: Proxy, url: str, tmp_path: Path
+    postgres: PostgresServer, proxy: TcpProxy, url: str, tmp_path: Path
 ) -> None:
     service = Service(
         home=tmp_path / "home",
@@ -479,11 +479,11 @@ def test_service_behind_a_frozen_network_answers_503_and_comes_back(
         )  # fmt: skip
 
     assert hand_in(b"before").status_code == 201
-    proxy.freeze()
+    proxy.silence()
     refused = hand_in(b"meanwhile")
     assert refused.status_code == 503, refused.text + service.log()
     assert int(refused.headers["Retry-After"]) > 0
-    proxy.thaw()
+    proxy.heal()
     service.wait_for(lambda: hand_in(b"meanwhile").status_code in (200, 201))
     assert hand_in(b"meanwhile").status_code == 200
     service.stop()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,11 @@ from botocore.exceptions import ClientError
 
 from notary.office import Office
 from notary.settings import Settings
-from tests.contract.stores import scrub_aws
 from tests.harness.certified import deposit as hand_in
 from tests.harness.postgres import PostgresServer, postgres
 from tests.harness.restoring import live, rows_of
 from tests.harness.server import Client, Service
-from tests.harness.weed import WeedServer, shared_server
+from tests.harness.weed import WeedServer
 
 __all__ = ["postgres"]
 
@@ -97,15 +96,6 @@ def lag(service: Service) -> float:
 
 
 # --- PostgreSQL and S3 ------------------------------------------------------------------------
-
-
-@pytest.fixture
-def weed(monkeypatch: pytest.MonkeyPatch) -> Iterator[WeedServer]:
-    server = shared_server()
-    scrub_aws(monkeypatch)
-    for name, value in server.environment.items():
-        monkeypatch.setenv(name, value)
-    yield server
 
 
 @pytest.mark.slow

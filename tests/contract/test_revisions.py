@@ -19,15 +19,6 @@ from tests.harness.postgres import shared_postgres
 from tests.harness.revisions import ADDS, catalogue, revisions
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    with ExitStack() as held:
-        if request.param == "sqlite":
-            yield f"sqlite:///{tmp_path / 'rows.db'}"
-        else:
-            yield held.enter_context(shared_postgres().database())
-
-
 @pytest.fixture
 def house(url: str, tmp_path: Path) -> Iterator[Office]:
     opened = open_house(tmp_path / "home", database=url)

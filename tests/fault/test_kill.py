@@ -28,15 +28,14 @@ import pytest
 from notary.findings import Depth, Findings
 from notary.fsck_records import check_records
 from notary.fsck_tree import derive_tree
-from notary.ledger import Ledger
 from notary.office import Office
 from notary.originals import object_key
 from notary.settings import Settings
 from notary.sweep import sweep
 from notary.tlog.checkpoint import Checkpoint
-from notary.tlog.merkle import check_consistency
 from notary.tlog.note import VerifierKey
 from tests.harness.receipts import check_growth, check_receipt, log_keys, open_checkpoint
+from tests.harness.reckoning import check_growths
 from tests.harness.server import Client, Service
 from tests.harness.uploaders import Acknowledged, Notebook, ask, together, upload
 
@@ -168,21 +167,6 @@ def check_answers(watched: Watched, told: Notebook) -> None:
     with opened(watched.service) as office:
         check_growths(office.ledger, asked, watched.keys)
     watched.checkpoints += mine
-
-
-def check_growths(
-    ledger: Ledger, olds: Iterable[Checkpoint], keys: tuple[VerifierKey, ...]
-) -> None:
-    """As `check_growth`, with the proofs read from the tiles themselves."""
-    new = open_checkpoint(ledger.head().checkpoint, keys)
-    for old in olds:
-        check_consistency(
-            old=old.size,
-            new=new.size,
-            old_root=old.root,
-            new_root=new.root,
-            proof=ledger.prove_consistency(old.size, new.size),
-        )
 
 
 def look_again(client: Client, some: list[Acknowledged]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,9 @@ from notary.intake import Receipt
 from notary.model import Declared, Deposit, Principal, Role
 from notary.office import Office, found
 from notary.settings import Settings
+from notary.trust import parse_trust
+from notary.verdict import Document, Verdict
+from notary.verify import verify
 
 DOCUMENT = "Protokoll der Sitzung vom 12. März; 会议记录。\n".encode() * 40
 
@@ -76,3 +80,12 @@ def certify(folder: Path, *, stamped: bool = True) -> Papers:
     papers.trust.write_text(house.trust.encode(), "utf-8")
     house.close()
     return papers
+
+
+def confirmed(house: Office, by: Principal, receipt: Receipt, text: str) -> None:
+    """As a stranger with the trust file would see it."""
+    issued = house.issue.certificate(receipt.deposit, by=by)
+    data = text.encode()
+    document = Document(digests={"sha-256": hashlib.sha256(data).hexdigest()}, size=len(data))
+    report = verify(issued.json, document, parse_trust(house.trust.encode()))
+    assert report.verdict is Verdict.CONFIRMED

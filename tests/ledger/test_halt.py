@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -13,25 +13,16 @@ from notary.errors import Corrupt, IntegrityError, Rollback, Unreachable
 from notary.model import EventKind
 from notary.office import Office, found
 from notary.settings import Settings
-
-
-class SteppingClock:
-    """A clock that a test sets."""
-
-    def __init__(self) -> None:
-        self.moment = datetime(2026, 11, 24, 12, tzinfo=UTC)
-
-    def now(self) -> datetime:
-        return self.moment
+from tests.harness.watching import SetClock
 
 
 @pytest.fixture
-def clock() -> SteppingClock:
-    return SteppingClock()
+def clock() -> SetClock:
+    return SetClock()
 
 
 @pytest.fixture
-def house(tmp_path: Path, clock: SteppingClock) -> Office:
+def house(tmp_path: Path, clock: SetClock) -> Office:
     settings = Settings(home=tmp_path / "house")
     found(settings, clock=clock)
     return Office(settings, clock=clock)
@@ -96,7 +87,7 @@ def test_writing_goes_on_when_a_person_took_the_evidence_away(house: Office) -> 
 
 
 def test_a_clock_before_the_last_entry_stops_writing_until_it_is_right(
-    house: Office, clock: SteppingClock
+    house: Office, clock: SetClock
 ) -> None:
     enter(house)
     clock.moment -= timedelta(hours=1)
@@ -108,7 +99,7 @@ def test_a_clock_before_the_last_entry_stops_writing_until_it_is_right(
 
 
 def test_a_clock_a_little_behind_does_not_make_time_run_backwards(
-    house: Office, clock: SteppingClock
+    house: Office, clock: SetClock
 ) -> None:
     enter(house)
     signed_at = house.ledger.head().signed_at
@@ -118,7 +109,7 @@ def test_a_clock_a_little_behind_does_not_make_time_run_backwards(
 
 
 def test_an_unchanged_checkpoint_is_signed_anew_when_it_ages(
-    house: Office, clock: SteppingClock
+    house: Office, clock: SetClock
 ) -> None:
     before = house.ledger.head()
     assert not house.sequencer.refresh(timedelta(minutes=10))
@@ -131,7 +122,7 @@ def test_an_unchanged_checkpoint_is_signed_anew_when_it_ages(
     house.check_log()
 
 
-def test_a_log_that_rests_is_timestamped_again(house: Office, clock: SteppingClock) -> None:
+def test_a_log_that_rests_is_timestamped_again(house: Office, clock: SetClock) -> None:
     (name,) = house.stamping.authorities
     assert house.stamping.run(name) == 1
     assert house.stamping.run(name) == 0

@@ -39,10 +39,7 @@ from notary.rotation import Job
 from notary.settings import Settings
 from notary.statement import check_statement, parse_statement
 from notary.tlog.note import open_note, parse_note
-from notary.trust import parse_trust
-from notary.verdict import Document, Verdict
-from notary.verify import verify
-from tests.harness.certified import deposit, depositor, open_house
+from tests.harness.certified import confirmed, deposit, depositor, open_house
 from tests.harness.judges import Ask, b64
 from tests.harness.rotating import EVERY
 from tests.harness.server import REPOSITORY
@@ -103,15 +100,6 @@ def places(house: Office) -> tuple[type, ...]:
     """Where log, statement and certificate sign."""
     held = house.keys
     return tuple(type(key) for key in (held.log, held.statement, held.certificate))
-
-
-def confirmed(house: Office, by: Principal, receipt: Any, text: str) -> None:
-    """As a stranger with the trust file would see it."""
-    issued = house.issue.certificate(receipt.deposit, by=by)
-    data = text.encode()
-    document = Document(digests={"sha-256": hashlib.sha256(data).hexdigest()}, size=len(data))
-    report = verify(issued.json, document, parse_trust(house.trust.encode()))
-    assert report.verdict is Verdict.CONFIRMED
 
 
 # --- they sign everything ----------------------------------------------------------------------

@@ -26,10 +26,7 @@ from notary.office import Office, found
 from notary.reconcile import Walker
 from notary.rotation import DIGESTED_ROTATION, ROTATION, Job, check_signatures, parse_rotation
 from notary.settings import Settings
-from notary.trust import parse_trust
-from notary.verdict import Document, Verdict
-from notary.verify import verify
-from tests.harness.certified import deposit, depositor, open_house
+from tests.harness.certified import confirmed, deposit, depositor, open_house
 from tests.harness.kms import ENVIRONMENT, StandIn, running_kms
 from tests.harness.restoring import batch_lines
 from tests.harness.server import Client, Service
@@ -84,14 +81,6 @@ def faults(house: Office) -> list[str]:
             strays_before=house.clock.now(),
         ).faults
     ]  # fmt: skip
-
-
-def confirmed(house: Office, by: Principal, receipt: Any, text: str) -> None:
-    issued = house.issue.certificate(receipt.deposit, by=by)
-    data = text.encode()
-    document = Document(digests={"sha-256": hashlib.sha256(data).hexdigest()}, size=len(data))
-    report = verify(issued.json, document, parse_trust(house.trust.encode()))
-    assert report.verdict is Verdict.CONFIRMED
 
 
 # --- they sign what fits --------------------------------------------------------------------------
