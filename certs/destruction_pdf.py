@@ -7,50 +7,26 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import pylopdf_fonts_zh_cn
-import typst
-
 from certs.destruction import FILE_NAME, MEDIA_TYPE, Destruction
-from certs.errors import RenderFailed
-from certs.glyphs import EMBEDDED, Coverage, Run, read_ranges
-from certs.pdf import STANDARDS
+from certs.glyphs import Coverage, Run
+from certs.pdf import compile_template, covered
 from certs.wording import Lang, Wording, load_wording
 
 _TEMPLATE = Path(__file__).with_name("templates") / "destruction.typ"
-_NO_GLYPH = "could not be displayed"
 
 
 def render_destruction(certificate: Destruction, *, lang: Lang) -> bytes:
     """The PDF in `lang`, the same bytes for the same input. Raises RenderFailed."""
-    own = read_ranges(pylopdf_fonts_zh_cn.sans_path())
-    try:
-        return _compile(certificate, lang, Coverage(own, EMBEDDED))
-    except RenderFailed as exc:
-        if _NO_GLYPH not in str(exc):
-            raise
-    return _compile(certificate, lang, Coverage(own))
+    return covered(lambda coverage: _draw(certificate, lang, coverage))
 
 
-def _compile(certificate: Destruction, lang: Lang, coverage: Coverage) -> bytes:
-    sheet = _sheet(certificate, load_wording(lang), coverage)
-    try:
-        return typst.compile(
-            _TEMPLATE,
-            format="pdf",
-            font_paths=[pylopdf_fonts_zh_cn.sans_path().parent],
-            ignore_system_fonts=True,
-            sys_inputs={
-                "sheet": json.dumps(sheet, ensure_ascii=False),
-                "certificate": certificate.encode().decode("utf-8"),
-            },
-            pdf_standards=STANDARDS,
-            timestamp=int(certificate.draft.issued_at.timestamp()),
-        )
-    except typst.TypstError as exc:
-        raise RenderFailed(
-            f"destruction certificate {certificate.draft.disposal_id} cannot be drawn: "
-            f"{exc.message:.300}"
-        ) from exc
+def _draw(certificate: Destruction, lang: Lang, coverage: Coverage) -> bytes:
+    inputs = {
+        "sheet": json.dumps(_sheet(certificate, load_wording(lang), coverage), ensure_ascii=False),
+        "certificate": certificate.encode().decode("utf-8"),
+    }
+    of = f"destruction certificate {certificate.draft.disposal_id}"
+    return compile_template(_TEMPLATE, inputs, certificate.draft.issued_at, of)
 
 
 def _sheet(certificate: Destruction, wording: Wording, coverage: Coverage) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
@@ -43,18 +44,38 @@ def render_pdf(
     when it cannot be drawn, CertificateMalformed when the record, a disclosure or the checkpoint
     cannot be read.
     """
+    return covered(lambda coverage: _draw(certificate, lang, coverage, verify_url, reread_at))
+
+
+def covered(draw: Callable[[Coverage], bytes]) -> bytes:
+    """What `draw` gives with all fonts; where no single one has a combination, say a Chinese
+    character with a Greek accent, with codes for everything that the main font has not."""
     own = read_ranges(pylopdf_fonts_zh_cn.sans_path())
     try:
-        return _compile(certificate, lang, Coverage(own, EMBEDDED), verify_url, reread_at)
+        return draw(Coverage(own, EMBEDDED))
     except RenderFailed as exc:
         if _NO_GLYPH not in str(exc):
             raise
-    # A combination that no single font has, say a Chinese character with a Greek accent: codes
-    # for everything that the main font does not have by itself.
-    return _compile(certificate, lang, Coverage(own), verify_url, reread_at)
+    return draw(Coverage(own))
 
 
-def _compile(
+def compile_template(template: Path, inputs: dict[str, str], issued_at: datetime, of: str) -> bytes:
+    """PDF/A-3a and PDF/UA-1, dated `issued_at`. Raises RenderFailed, naming the paper by `of`."""
+    try:
+        return typst.compile(
+            template,
+            format="pdf",
+            font_paths=[pylopdf_fonts_zh_cn.sans_path().parent],
+            ignore_system_fonts=True,
+            sys_inputs=inputs,
+            pdf_standards=STANDARDS,
+            timestamp=int(issued_at.timestamp()),
+        )
+    except typst.TypstError as exc:
+        raise RenderFailed(f"{of} cannot be drawn: {exc.message:.300}") from exc
+
+
+def _draw(
     certificate: Certificate,
     lang: Lang,
     coverage: Coverage,
@@ -69,20 +90,8 @@ def _compile(
         "certificate": certificate.encode().decode("utf-8"),
         "qr": _qr_svg(qr_content(certificate, verify_url=verify_url)[0]),
     }
-    try:
-        return typst.compile(
-            _TEMPLATE,
-            format="pdf",
-            font_paths=[pylopdf_fonts_zh_cn.sans_path().parent],
-            ignore_system_fonts=True,
-            sys_inputs=inputs,
-            pdf_standards=STANDARDS,
-            timestamp=int(certificate.times.issued_at.timestamp()),
-        )
-    except typst.TypstError as exc:
-        raise RenderFailed(
-            f"certificate {certificate.certificate_id} cannot be drawn: {exc.message:.300}"
-        ) from exc
+    of = f"certificate {certificate.certificate_id}"
+    return compile_template(_TEMPLATE, inputs, certificate.times.issued_at, of)
 
 
 def _qr_svg(content: str) -> str:

@@ -99,7 +99,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
         "notary/signed_statement.py", "notary/web/scrapi.py", "notary/journal_segment.py",
         "notary/backup_format.py",
     ),
-    "typst": ("certs/pdf.py", "certs/destruction_pdf.py"),
+    "typst": ("certs/pdf.py",),
     "segno": ("certs/",),
     "pypdf": ("certs/container.py",),
     "sqlalchemy": (

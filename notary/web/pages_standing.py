@@ -33,7 +33,7 @@ def _said(name: str) -> str:
 @bp.post("/deposits/<deposit_id>/retention")
 def retain_deposit(deposit_id: str) -> Response:
     by = person()
-    return _retain(by, standing.known_deposit(by, deposit_id, Act.SET_RETENTION))
+    return _retain(by, office().intake.known_deposit(by, deposit_id, Act.SET_RETENTION))
 
 
 @bp.post("/cases/<case_id>/retention")
@@ -51,7 +51,7 @@ def _retain(by: Principal, matter: Deposit | Case) -> Response:
 @bp.post("/deposits/<deposit_id>/holds")
 def hold_deposit(deposit_id: str) -> Response:
     by = person()
-    return _hold(by, standing.known_deposit(by, deposit_id, Act.HOLD))
+    return _hold(by, office().intake.known_deposit(by, deposit_id, Act.HOLD))
 
 
 @bp.post("/cases/<case_id>/holds")
@@ -87,7 +87,7 @@ def release_hold(hold_id: str) -> Response:
 @bp.post("/deposits/<deposit_id>/disposal")
 def request_disposal(deposit_id: str) -> Response:
     by = person()
-    found = standing.known_deposit(by, deposit_id, Act.REQUEST_DISPOSAL)
+    found = office().intake.known_deposit(by, deposit_id, Act.REQUEST_DISPOSAL)
     asked = office().disposing.request(by, found, reason=_said("reason"), basis=_said("basis"))
     return go(link("pages.disposal", disposal_id=asked.id))
 

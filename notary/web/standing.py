@@ -31,10 +31,6 @@ DISPOSAL_ID = {"disposal_id": UUID}
 # --- what the views and the pages share ---------------------------------------------------------
 
 
-def known_deposit(by: Principal, deposit_id: str, act: Act) -> Deposit:
-    return office().intake.known_deposit(by, deposit_id, act)
-
-
 def known_hold(by: Principal, hold_id: str) -> Hold:
     access.check(by, Act.HOLD)
     return office().keeping.hold(hold_id)
@@ -75,7 +71,7 @@ def parse_until(text: str) -> datetime:
 )
 def deposit_standing(deposit_id: str) -> Response:
     by = auth.principal()
-    deposit = known_deposit(by, deposit_id, Act.READ_DEPOSIT)
+    deposit = office().intake.known_deposit(by, deposit_id, Act.READ_DEPOSIT)
     disposal = office().disposing.disposals.of(deposit.id)
     return as_json(present_standing.standing(office().keeping.standing(deposit), disposal))
 
@@ -103,7 +99,7 @@ def case_standing(case_id: str) -> Response:
 def retain_deposit(deposit_id: str) -> Response:
     by = auth.principal()
     access.check(by, Act.SET_RETENTION)
-    return _retain(by, known_deposit(by, deposit_id, Act.SET_RETENTION))
+    return _retain(by, office().intake.known_deposit(by, deposit_id, Act.SET_RETENTION))
 
 
 @bp.post("/cases/<case_id>/retention")
@@ -135,7 +131,7 @@ def _retain(by: Principal, matter: Deposit | Case) -> Response:
 )
 def hold_deposit(deposit_id: str) -> Response:
     by = auth.principal()
-    return _hold(by, known_deposit(by, deposit_id, Act.HOLD))
+    return _hold(by, office().intake.known_deposit(by, deposit_id, Act.HOLD))
 
 
 @bp.post("/cases/<case_id>/holds")
@@ -183,7 +179,7 @@ def release_hold(hold_id: str) -> Response:
 )
 def request_disposal(deposit_id: str) -> Response:
     by = auth.principal()
-    deposit = known_deposit(by, deposit_id, Act.REQUEST_DISPOSAL)
+    deposit = office().intake.known_deposit(by, deposit_id, Act.REQUEST_DISPOSAL)
     said = texts("reason", "basis")
     asked = office().disposing.request(by, deposit, reason=said["reason"], basis=said["basis"])
     where = {"Location": f"/v1/disposals/{asked.id}"}
