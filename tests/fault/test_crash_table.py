@@ -107,10 +107,10 @@ WRITES: dict[str, tuple[str, ...]] = {
     "reconcile": (
         "insert remains_pass", "update remains_pass", "commit remains_pass", "original: unlink",
         "home: unlink", "delete condemned_original", "commit condemned_original",
-        "insert condemned_original", "commit condemned_original 2", "original: unlink 2",
-        "original: fsync folder", "insert remains_finding", "commit remains_finding",
-        "update remains_pass 2", "delete remains_finding", "delete remains_pass",
-        "commit remains_pass 2",
+        "delete request_count", "commit request_count", "insert condemned_original",
+        "commit condemned_original 2", "original: unlink 2", "original: fsync folder",
+        "insert remains_finding", "commit remains_finding", "update remains_pass 2",
+        "delete remains_finding", "delete remains_pass", "commit remains_pass 2",
     ),
     "journal": (
         *STAGED, "original: mkdir", "original: fsync folder", "original: mkdir 2",
@@ -135,11 +135,10 @@ WRITES: dict[str, tuple[str, ...]] = {
     ),
     "disposal-end": (
         *STAGED, "original: fsync folder", "original: fsync folder 2", *SEGMENT,
-        "original: fsync folder 4", "original: fsync folder 5", "original: create 2",
-        "original: write 2", "original: fsync file 2", "original: link 2", "original: unlink 2",
-        "original: fsync folder 6", "original: unlink 3", "original: fsync folder 7",
-        "update disposal", "commit disposal", "original: unlink 4", "original: fsync folder 8",
-        "update disposal 2", "commit disposal 2",
+        "original: create 2", "original: write 2", "original: fsync file 2", "original: link 2",
+        "original: unlink 2", "original: fsync folder 4", "original: unlink 3",
+        "original: fsync folder 5", "update disposal", "commit disposal", "original: unlink 4",
+        "original: fsync folder 6", "update disposal 2", "commit disposal 2",
     ),
     "statement-later": (
         "delete waiting_statement", "insert waiting_statement", "commit waiting_statement",
