@@ -28,8 +28,9 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "jobs traffic rebuild backup",
         "office",
         "batch issue fsck rotate stamping witnessing people monitor mirror admitting registering "
-        "replay auditing collect reconcile keeping disposing destruction",
-        "fsck_tree fsck_records fsck_keys fsck_journal batch_rows row_signing audit_part leftovers",
+        "replay auditing collect reconcile keeping disposing destruction rewrapping",
+        "fsck_tree fsck_records fsck_keys fsck_journal fsck_standing batch_rows row_signing "
+        "audit_part leftovers",
         "fsck_statements fixity sweep",
         "intake fsck_columns",
         "originals",
@@ -42,7 +43,8 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "issued issuers journal_tables audits holds disposals retention schema counters leases "
         "remains",
         "keystore digests",
-        "authority outside pack keys hsm kms wrapping",
+        "wrapping",
+        "authority outside pack keys hsm kms wrapping_files",
         "report",
         "verify custody access declaration admission standing",
         "judged",
@@ -117,7 +119,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
         "notary/keeping.py", "notary/disposing.py", "notary/destruction.py", "notary/schema.py",
         "notary/migrate.py", "notary/revisions/", "notary/backup.py", "notary/restore.py",
         "notary/counters.py", "notary/leases.py", "notary/remains.py", "notary/sweep.py",
-        "notary/leftovers.py",
+        "notary/leftovers.py", "notary/fsck_standing.py", "notary/rewrapping.py",
     ),
     "prometheus_client": ("notary/web/status.py", "notary/traffic.py"),
 }  # fmt: skip

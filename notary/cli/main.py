@@ -51,6 +51,7 @@ LOADED_WHEN_ASKED_FOR = {
     "restore": "notary.cli.backup",
     "keys": "notary.cli.keys",
     "wrapping-key": "notary.cli.wrapping",
+    "rewrap": "notary.cli.wrapping",
     "migrate": "notary.cli.migrate",
     "rebuild": "notary.cli.restore",
     "audit": "notary.cli.audit",
