@@ -29,8 +29,16 @@ from hypothesis import strategies as st
 import certs
 import notary
 from certs.canonical import parse_canonical, parse_json
-from certs.certificate import parse_certificate
+from certs.certificate import Issuer, parse_certificate
 from certs.container import read_container
+from certs.destruction import (
+    Act,
+    Destroyed,
+    DestructionDraft,
+    Entry,
+    parse_destruction,
+    sign_destruction,
+)
 from certs.errors import CertificateMalformed, UnsupportedFormat
 from notary import declaration
 from notary.admission import AdmittedKey, admitted, parse_kid, parse_policy_document
@@ -126,6 +134,22 @@ BACKED_UP = Manifest(
     notes=0, objects="file:///objects", originals=1, original_bytes=7,
     parts=(Part(path="rows/entry", size=9, sha256="00" * 32, rows=1),),
 )  # fmt: skip
+AT = datetime(2026, 11, 24, tzinfo=UTC)
+DESTRUCTION = sign_destruction(
+    DestructionDraft(
+        disposal_id="0190b5a0-0000-7000-8000-000000000002",
+        deposit_id="0190b5a0-0000-7000-8000-000000000001", deposit_index=1,
+        issuer=Issuer(name="Court", origin="log.example/court", software="notary"),
+        reason="over", basis="§ 5", requested=Act(by="one", at=AT), approved=Act(by="two", at=AT),
+        destroyed=Destroyed(details_at=AT, key_at=None, object="waiting", object_at=AT),
+        entry=Entry(
+            record=RECORD.text, disclosures=RECORD.disclosures, statement=STATEMENT, index=2,
+            size=3, inclusion_proof=(bytes(32),), checkpoint=NOTE.encode().decode(),
+        ),
+        issued_at=AT,
+    ),
+    KEY,
+)  # fmt: skip
 CHAIN = Chain()
 CHAIN.rotate(5)
 POLICY = f"log {VKEY}\n# one\nwitness w {ML_DSA.verifier.encode()}\ngroup g 1 w\nquorum g\n"
@@ -160,6 +184,11 @@ PARSERS: dict[str, Parser] = {
         parse=parse_certificate,
         error=(CertificateMalformed, UnsupportedFormat),
         samples=(_file("certificate.json"),),
+    ),
+    "certs.destruction.parse_destruction": Parser(
+        parse=parse_destruction,
+        error=(CertificateMalformed, UnsupportedFormat),
+        samples=(DESTRUCTION.encode(),),
     ),
     "notary.admission.parse_kid": malformed(parse_kid, "a2V5LTE"),
     "notary.admission.parse_policy_document": malformed(parse_policy_document, ADMITTED.encode()),
