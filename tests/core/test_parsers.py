@@ -79,6 +79,7 @@ from notary.trust import parse_trust
 from notary.tsp import parse_response, parse_token
 from notary.web.issuers import parse_thumbprint
 from notary.web.people import parse_role
+from notary.web.standing import parse_until
 from tests.harness.issuer import OutsideIssuer
 from tests.harness.judging import ROOT, draft
 from tests.harness.rotating import Chain
@@ -274,6 +275,7 @@ PARSERS: dict[str, Parser] = {
     "notary.tsp.parse_token": malformed(parse_token, draft().token()),
     "notary.web.issuers.parse_thumbprint": malformed(parse_thumbprint, "0a" * 32),
     "notary.web.people.parse_role": malformed(parse_role, "clerk"),
+    "notary.web.standing.parse_until": malformed(parse_until, "2036-11-24T00:00:00Z"),
 }  # fmt: skip
 
 
