@@ -88,11 +88,13 @@ class Chronicle:
         subject: str | None = None,
         also: Also | None = None,
         terms: Mapping[str, str] | None = None,
+        at: datetime | None = None,
     ) -> CustodyEvent:
-        """Durable, with its index, when it returns. What `also` raises leaves nothing behind."""
+        """Durable, with its index, when it returns. What `also` raises leaves nothing behind. `at`
+        is the event's time where rows of `also` have it too, so that they can be compared."""
         make = self.prepare(
             kind, actor=actor, deposit_id=deposit_id, case_id=case_id, subject=subject, also=also,
-            terms=terms,
+            terms=terms, at=at,
         )  # fmt: skip
         return self._sequencer.submit_signed(make).outcome
 
@@ -106,10 +108,11 @@ class Chronicle:
         subject: str | None = None,
         also: Also | None = None,
         terms: Mapping[str, str] | None = None,
+        at: datetime | None = None,
     ) -> Callable[[StatementSigner], Work[CustodyEvent]]:
         """The event as work for `Sequencer.submit_signed`, or for another work that enters it
         with its own."""
-        now = self._clock.now()
+        now = self._clock.now() if at is None else at
         about = custody.sections(
             kind, actor=actor, deposit_id=deposit_id, case_id=case_id, subject=subject, terms=terms
         )

@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from notary.clock import parse_rfc3339, rfc3339
-from notary.errors import Conflict, NotFound
+from notary.errors import Conflict, Corrupt, NotFound
 from storage.database import METADATA, Database
 
 DISPOSAL = sa.Table(
@@ -205,9 +205,12 @@ def withdraw_disposal(
 def _disposal(row: sa.Row[Any]) -> Disposal:
     said = dict(row._mapping)  # SQLAlchemy's documented name
     del said["standing"]
-    times = {
-        name: None if value is None else parse_rfc3339(value)
-        for name, value in said.items()
-        if name.endswith("_at") or name == "waits_until"
-    }
+    try:
+        times = {
+            name: None if value is None else parse_rfc3339(value)
+            for name, value in said.items()
+            if name.endswith("_at") or name == "waits_until"
+        }
+    except ValueError as exc:
+        raise Corrupt(f"disposal {row.id}: {exc}", name=f"disposal {row.id}") from exc
     return Disposal(**(said | times))

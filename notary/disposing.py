@@ -98,7 +98,7 @@ class Disposing:
         self._chronicle.record(
             EventKind.DISPOSAL_REQUESTED, actor=by.name, deposit_id=deposit.id,
             case_id=deposit.case_id, subject=asked.id,
-            terms={"reason": reason, "basis": basis}, also=also,
+            terms={"reason": reason, "basis": basis}, also=also, at=now,
         )  # fmt: skip
         return asked
 
@@ -107,15 +107,16 @@ class Disposing:
         (`disposal_not_open`)."""
         access.check(by, Act.REQUEST_DISPOSAL)
         reason = check_label(reason, what="reason")
+        now = self._clock.now()
 
-        def also(connection: sa.Connection, at: datetime) -> None:
+        def also(connection: sa.Connection, _at: datetime) -> None:
             there = find_disposal(connection, DISPOSAL.c.id == disposal.id)
             check_requested(there)
-            withdraw_disposal(connection, there, name=by.name, at=at)
+            withdraw_disposal(connection, there, name=by.name, at=now)
 
         self._chronicle.record(
             EventKind.DISPOSAL_WITHDRAWN, actor=by.name, deposit_id=disposal.deposit_id,
-            subject=disposal.id, terms={"reason": reason}, also=also,
+            subject=disposal.id, terms={"reason": reason}, also=also, at=now,
         )  # fmt: skip
 
     def approve(self, by: Principal, disposal: Disposal) -> Disposal:
@@ -124,14 +125,15 @@ class Disposing:
         Raises NotAllowed (`same_person`: two accounts must act, whatever keys they use), Conflict
         (`disposal_role_lost`, `disposal_not_open`, `hold_stands`, `retention_stands`)."""
         access.check(by, Act.APPROVE_DISPOSAL)
+        now = self._clock.now()
 
         def also(connection: sa.Connection, at: datetime) -> None:
             there = find_disposal(connection, DISPOSAL.c.id == disposal.id)
             check_requested(there)
             _check_two(connection, there, by)
             deposit = self._check_free(connection, there.deposit_id, at)
-            approve_disposal(connection, there, account_id=by.account_id, name=by.name, at=at)
-            forget(connection, deposit, at)
+            approve_disposal(connection, there, account_id=by.account_id, name=by.name, at=now)
+            forget(connection, deposit, now)
 
         with self._database.reading() as connection:
             named = find_deposit(connection, DEPOSIT.c.id == disposal.deposit_id)
@@ -143,7 +145,7 @@ class Disposing:
                 "requested_by": disposal.requester,
                 "requested_at": rfc3339(disposal.requested_at),
             },
-            also=also,
+            also=also, at=now,
         )  # fmt: skip
         return self.disposals.get(disposal.id)
 

@@ -3,8 +3,9 @@
 Entries give leaves, leaves give tiles and roots; roots must be those of the head and of every
 checkpoint that was stamped or witnessed, and each token must cover its checkpoint. Every entry
 must be the statement over exactly one row's record, every row and every original what its record
-says, every certificate one that a stranger confirms, every object some deposit's. Read-only, in
-bounded memory. The tree is derived in fsck_tree, the rest in fsck_records.
+says, every certificate one that a stranger confirms, every object some deposit's; every retention,
+hold and disposal what its custody events say. Read-only, in bounded memory. The tree is derived in
+fsck_tree, the rest in fsck_records.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from notary.findings import Depth, Findings, Progress
 from notary.fsck_journal import check_journal
 from notary.fsck_keys import check_rotations
 from notary.fsck_records import check_certificates, check_records, check_strays, check_tokens
+from notary.fsck_standing import check_standing
 from notary.fsck_tree import derive_tree
 from notary.originals import Originals
 from notary.trust import Trust
@@ -58,6 +60,7 @@ def fsck(
         check_certificates(database, trust, findings)
     if depth is not Depth.LEDGER and start == 0:
         check_journal(database, objects, history.all().statement, findings)
+        check_standing(database, findings)
     if depth is Depth.ORIGINALS and start == 0:
         check_strays(database, objects, strays_before, findings)
     return findings

@@ -14,7 +14,7 @@ from notary import register
 from notary import statement as cose
 from notary.digest import SHA256
 from notary.digests import DIGEST, without_row
-from notary.disposals import Disposals, State
+from notary.disposals import DISPOSAL
 from notary.errors import Corrupt, DigestMismatch, KeyMissing, NotaryError, Unverifiable
 from notary.findings import CHUNK, Depth, Findings, Progress
 from notary.fixity import (
@@ -279,12 +279,21 @@ def check_strays(
     came to its end."""
     for found in orphans(register.Register(database), objects, before):
         findings.fault(f"object {found.key}", "is no deposit's original")
-    disposals, after = Disposals(database), ""
-    while listed := disposals.list(after=after, limit=CHUNK):
-        for each in listed:
-            after = each.id
-            if each.state is State.DISPOSED and each.stored:
-                key = object_key(each.deposit_id)
-                with suppress(ObjectNotFound):
-                    objects.stat(key)
-                    findings.fault(f"object {key}", f"was disposed of ({each.id}) and is there")
+    discarded = (
+        sa.select(DISPOSAL.c.id, DISPOSAL.c.deposit_id)
+        .where(DISPOSAL.c.discarded_at.is_not(None), DISPOSAL.c.stored)
+        .order_by(DISPOSAL.c.id)
+        .limit(CHUNK)
+    )
+    after = ""
+    while True:
+        with database.reading() as connection:
+            found_ = connection.execute(discarded.where(DISPOSAL.c.id > after)).all()
+        if not found_:
+            return
+        after = found_[-1].id
+        for each in found_:
+            key = object_key(each.deposit_id)
+            with suppress(ObjectNotFound):
+                objects.stat(key)
+                findings.fault(f"object {key}", f"was disposed of ({each.id}) and is there")

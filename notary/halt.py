@@ -16,7 +16,7 @@ from datetime import datetime
 from pathlib import Path
 
 from notary.clock import rfc3339
-from notary.errors import Fork, IntegrityError
+from notary.errors import Fork, IntegrityError, Unreachable
 from storage.durable import remove_file, write_file
 
 FILE = "halted.json"
@@ -28,19 +28,32 @@ class Halt:
         self._unkept: str | None = None
 
     def check(self) -> None:
-        """Raises IntegrityError (`halted`) while this node has evidence."""
+        """Raises IntegrityError (`halted`) while this node has evidence, Unreachable where its home
+        does not answer: then nobody knows."""
         if self._unkept is not None:
             raise IntegrityError(
                 f"writing has stopped in this process, and {self._unkept}: an operator must look, "
                 "then start it again",
                 code="halted",
             )
-        if self.path.exists():
+        if self._there():
             raise IntegrityError(
                 f"writing has stopped; the evidence is in {self.path}, and an operator must look, "
                 "then `notary resume`",
                 code="halted",
             )
+
+    def _there(self) -> bool:
+        try:
+            self.path.stat()
+        except FileNotFoundError:
+            return False
+        except OSError as exc:
+            raise Unreachable(
+                f"{self.path.parent} does not answer ({exc.strerror}): whoever runs this node must "
+                "bring its disk back"
+            ) from exc
+        return True
 
     def evidence(self) -> str | None:
         """What this node has seen, for the others."""

@@ -1,8 +1,10 @@
-"""Ed25519 keys in a hardware security module, reached by PKCS#11 (version 2.40, EdDSA as in 3.0).
+"""Keys in a hardware security module, reached by PKCS#11 (version 2.40, EdDSA as in 3.0): Ed25519
+keys that sign, AES-256 keys that wrap data keys by AES-GCM.
 
-A key is found by its public half: CKA_ID is SHA-256 of the raw public key, CKA_LABEL the name that
-its file would have. What it signs is verified before it goes out, so that a token with another key
-under that ID, or a failing one, can't put into the ledger what nobody could take out again.
+A key that signs is found by its public half: CKA_ID is SHA-256 of the raw public key, CKA_LABEL the
+name that its file would have. What it signs is verified before it goes out, so that a token with
+another key under that ID, or a failing one, can't put into the ledger what nobody could take out
+again. A key that wraps has 8 random bytes as its CKA_ID, and their hex at the end of its label.
 
 The library is one per process and its functions are called one at a time: it is initialised
 without locks of its own. Sessions are opened at the first use and never cross a fork. Where a
@@ -25,13 +27,15 @@ from typing import Any, TypeVar
 import pkcs11
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from pkcs11 import Attribute, KeyType, Mechanism, ObjectClass
+from pkcs11 import Attribute, GCMParams, KeyType, Mechanism, MechanismFlag, ObjectClass
 from pkcs11 import exceptions as p11
 from pkcs11.util.ec import encode_named_curve_parameters
 
 from notary.errors import KeyMissing, Unreachable
 from notary.keyplace import TokenPlace
 
+NONCE_BYTES = 12
+"""Of AES-GCM."""
 ED25519_OID = "1.3.101.112"
 _PIN_REFUSED = (
     p11.PinIncorrect, p11.PinLocked, p11.PinLenRange, p11.PinInvalid, p11.PinExpired,
@@ -103,6 +107,20 @@ class _Library:
                     f"{place.shown()} has no private key of id {_id(public_key).hex()}"
                 )
             found = self._keys[place, public_key] = objects[0]
+        return found
+
+    def wrapping_key(self, place: TokenPlace, id_: bytes) -> Any:
+        """The AES key object. Raises PKCS11Error, KeyMissing."""
+        found = self._keys.get((place, id_))
+        if found is None:
+            objects = list(
+                self.session(place).get_objects(
+                    {Attribute.CLASS: ObjectClass.SECRET_KEY, Attribute.ID: id_}
+                )
+            )
+            if not objects:
+                raise KeyMissing(f"{place.shown()} has no wrapping key of id {id_.hex()}")
+            found = self._keys[place, id_] = objects[0]
         return found
 
     @contextmanager
@@ -246,6 +264,84 @@ def labels(place: TokenPlace) -> tuple[str, ...]:
         return tuple(sorted(each.label for each in found))
 
     return library.attempt(place, read)
+
+
+# --- keys that wrap ---------------------------------------------------------------------------
+
+
+def create_wrapping_key(place: TokenPlace, label: str, id_: bytes) -> None:
+    """An AES-256 key that never leaves the token. Raises Unreachable (`keys_unreachable`),
+    KeyMissing."""
+    library = _library(place.module_path)
+
+    def make() -> None:
+        with library.writing(place) as session:
+            session.generate_key(
+                KeyType.AES,
+                256,
+                id=id_,
+                label=label,
+                store=True,
+                capabilities=MechanismFlag.ENCRYPT | MechanismFlag.DECRYPT,
+                template={Attribute.SENSITIVE: True, Attribute.EXTRACTABLE: False},
+            )
+
+    library.attempt(place, lambda: library.session(place))
+    library.attempt(place, make, pauses=(0.0,))  # a second try would be a second key
+
+
+def wrapping_labels(place: TokenPlace) -> tuple[str, ...]:
+    """The labels of all secret keys there. Raises as `sign`."""
+    library = _library(place.module_path)
+
+    def read() -> tuple[str, ...]:
+        session = library.session(place)
+        found = session.get_objects({Attribute.CLASS: ObjectClass.SECRET_KEY})
+        return tuple(sorted(each.label or "" for each in found))
+
+    return library.attempt(place, read)
+
+
+def wrap(place: TokenPlace, id_: bytes, data: bytes, about: bytes, nonce: bytes) -> bytes:
+    """The nonce, then AES-GCM's ciphertext and tag, with `about` as associated data. Raises as
+    `sign`."""
+    library = _library(place.module_path)
+    return nonce + library.attempt(
+        place, lambda: _encrypted(library.wrapping_key(place, id_), data, about, nonce)
+    )
+
+
+def unwrap(place: TokenPlace, id_: bytes, sealed: bytes, about: bytes) -> bytes | None:
+    """The inverse; None for what was not wrapped so. Raises as `sign`."""
+    library = _library(place.module_path)
+    nonce, ciphertext = sealed[:NONCE_BYTES], sealed[NONCE_BYTES:]
+
+    def open_() -> bytes | None:
+        key = library.wrapping_key(place, id_)
+        try:
+            return _decrypted(key, ciphertext, about, nonce)
+        except (p11.EncryptedDataInvalid, p11.EncryptedDataLenRange):
+            return None
+        except (p11.GeneralError, p11.FunctionFailed, p11.DataInvalid):
+            # SoftHSM says no more than that of a wrong tag. Whether it is the token's fault is
+            # told by something that is known to be right; what that raises is.
+            fresh = os.urandom(NONCE_BYTES)
+            _decrypted(key, _encrypted(key, bytes(16), about, fresh), about, fresh)
+            return None
+
+    return library.attempt(place, open_)
+
+
+def _encrypted(key: Any, data: bytes, about: bytes, nonce: bytes) -> bytes:
+    return bytes(
+        key.encrypt(data, mechanism=Mechanism.AES_GCM, mechanism_param=GCMParams(nonce, about))
+    )
+
+
+def _decrypted(key: Any, data: bytes, about: bytes, nonce: bytes) -> bytes:
+    return bytes(
+        key.decrypt(data, mechanism=Mechanism.AES_GCM, mechanism_param=GCMParams(nonce, about))
+    )
 
 
 def _objects(session: Any, kind: ObjectClass, public_key: bytes) -> list[Any]:

@@ -88,7 +88,7 @@ class Keeping:
 
         self._chronicle.record(
             EventKind.RETENTION_SET, actor=by.name, deposit_id=deposit_id, case_id=case_id,
-            subject=id_, terms={"until": rfc3339(until), "basis": basis}, also=also,
+            subject=id_, terms={"until": rfc3339(until), "basis": basis}, also=also, at=now,
         )  # fmt: skip
 
     def place(self, by: Principal, matter: Matter, *, reason: str) -> Hold:
@@ -108,7 +108,7 @@ class Keeping:
 
         self._chronicle.record(
             EventKind.HOLD_PLACED, actor=by.name, deposit_id=deposit_id, case_id=case_id,
-            subject=id_, terms={"reason": reason}, also=also,
+            subject=id_, terms={"reason": reason}, also=also, at=now,
         )  # fmt: skip
         return self.hold(id_)
 
@@ -123,6 +123,7 @@ class Keeping:
             also=lambda connection, _at: holds.release_hold(
                 connection, hold.id, by=by.name, at=now
             ),
+            at=now,
         )  # fmt: skip
 
     # --- storage ------------------------------------------------------------------------------

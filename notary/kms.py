@@ -1,4 +1,5 @@
-"""Ed25519 keys in AWS KMS, reached by its own API (`ECC_NIST_EDWARDS25519`, `ED25519_SHA_512`).
+"""Keys in AWS KMS, reached by its own API: Ed25519 keys that sign (`ECC_NIST_EDWARDS25519`,
+`ED25519_SHA_512`), and symmetric ones that wrap data keys (`SYMMETRIC_DEFAULT`).
 
 A key is found by its alias, which ends with the name that its file would have. What it signs is
 verified before it goes out: an alias can be turned to another key.
@@ -18,7 +19,7 @@ import hashlib
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -42,6 +43,8 @@ MAX_MESSAGE: Final = 4_096
 """`keystore` has the same figure, so that it need not load boto3."""
 KEY_SPEC: Final = "ECC_NIST_EDWARDS25519"
 ALGORITHM: Final = "ED25519_SHA_512"
+WRAPPING_SPEC: Final = "SYMMETRIC_DEFAULT"
+"""The name of the key's kind and of its one algorithm."""
 DELETED_AFTER_DAYS: Final = 7
 """The shortest time after which KMS destroys a key. It signs nothing from the request on."""
 CONNECT_S, READ_S, ATTEMPTS = 3.0, 5.0, 3
@@ -51,6 +54,7 @@ _GONE = frozenset(
     {"NotFoundException", "DisabledException", "KMSInvalidStateException",
      "InvalidKeyUsageException"}
 )  # fmt: skip
+_NOT_WRAPPED_SO = frozenset({"InvalidCiphertextException", "IncorrectKeyException"})
 _REFUSED = frozenset(
     {"AccessDeniedException", "UnrecognizedClientException", "InvalidSignatureException",
      "InvalidClientTokenId", "SignatureDoesNotMatch", "ExpiredTokenException",
@@ -84,7 +88,7 @@ def sign(place: KmsPlace, public_key: bytes, data: bytes) -> bytes:
         )
     with _answering(place):
         signature: bytes = _client(place).sign(
-            KeyId=_key_id(place, public_key),
+            KeyId=_key_id(place, public_key, _mark(public_key)),
             Message=data,
             MessageType="RAW",
             SigningAlgorithm=ALGORITHM,
@@ -140,14 +144,63 @@ def labels(place: KmsPlace) -> tuple[str, ...]:
         return tuple(sorted(alias[start:] for alias, _ in _aliases(place)))
 
 
-def _key_id(place: KmsPlace, public_key: bytes) -> str:
-    found = _ids.get((place, public_key))
+# --- keys that wrap ---------------------------------------------------------------------------
+
+
+def create_wrapping_key(place: KmsPlace, label: str, id_: bytes) -> None:
+    """A symmetric key that never leaves KMS, under an alias that ends with `label`. Raises
+    Unreachable (`keys_unreachable`), KeyMissing."""
+    with _answering(place):
+        client = _client(place)
+        made = client.create_key(
+            KeySpec=WRAPPING_SPEC,
+            KeyUsage="ENCRYPT_DECRYPT",
+            Description=f"evidence notary: wrapping key of {place.alias}",
+        )["KeyMetadata"]["KeyId"]
+        client.create_alias(AliasName=f"{_name(place)}/{label}", TargetKeyId=made)
+    _ids[place, id_] = made
+
+
+def wrapping_labels(place: KmsPlace) -> tuple[str, ...]:
+    """As `labels`."""
+    return tuple(each for each in labels(place) if each.startswith("wrapping-"))
+
+
+def wrap(place: KmsPlace, id_: bytes, data: bytes, context: Mapping[str, str]) -> bytes:
+    """KMS's ciphertext of at most 4,096 bytes, which opens with the same encryption context alone.
+    Raises as `sign`."""
+    with _answering(place):
+        ciphertext: bytes = _client(place).encrypt(
+            KeyId=_key_id(place, id_, id_.hex()), Plaintext=data, EncryptionContext=dict(context),
+            EncryptionAlgorithm=WRAPPING_SPEC,
+        )["CiphertextBlob"]  # fmt: skip
+    return ciphertext
+
+
+def unwrap(place: KmsPlace, id_: bytes, sealed: bytes, context: Mapping[str, str]) -> bytes | None:
+    """The inverse; None for what was not encrypted so. Raises as `sign`."""
+    with _answering(place):
+        key_id = _key_id(place, id_, id_.hex())
+        try:
+            plaintext: bytes = _client(place).decrypt(
+                KeyId=key_id, CiphertextBlob=sealed, EncryptionContext=dict(context),
+                EncryptionAlgorithm=WRAPPING_SPEC,
+            )["Plaintext"]  # fmt: skip
+        except ClientError as exc:
+            if exc.response.get("Error", {}).get("Code") in _NOT_WRAPPED_SO:
+                return None
+            raise
+    return plaintext
+
+
+def _key_id(place: KmsPlace, key: bytes, mark: str) -> str:
+    """Of the key, by what its alias ends with."""
+    found = _ids.get((place, key))
     if found is None:
-        ending = f"-{_mark(public_key)}"
-        ids = [key_id for alias, key_id in _aliases(place) if alias.endswith(ending)]
+        ids = [key_id for alias, key_id in _aliases(place) if alias.endswith(f"-{mark}")]
         if not ids:
-            raise KeyMissing(f"{place.shown()} has no key with an alias …{ending}")
-        found = _ids[place, public_key] = ids[0]
+            raise KeyMissing(f"{place.shown()} has no key with an alias …-{mark}")
+        found = _ids[place, key] = ids[0]
     return found
 
 
@@ -207,7 +260,7 @@ def _answering(place: KmsPlace) -> Iterator[None]:
         code = str(exc.response.get("Error", {}).get("Code", ""))
         said = f"{place.shown()}: {code} {exc.response.get('Error', {}).get('Message', '')}"
         if code in _GONE:
-            raise KeyMissing(f"{said}: the key is not there, or can't sign") from exc
+            raise KeyMissing(f"{said}: the key is not there, or can't do this") from exc
         if code in _REFUSED:
             raise KeyMissing(f"{said}: whoever manages access to the keys must mend it") from exc
         _silent_until[place] = time.monotonic() + SILENCE_S

@@ -77,7 +77,7 @@ from notary.trust import Trust
 from notary.tsa import EmbeddedTransport, HttpAuthority, TimestampAuthority
 from notary.witness import Witnesses
 from notary.witnessing import Witnessing
-from notary.wrapping import Wrapping, make_wrapping_key
+from notary.wrapping import Wrapping
 from storage.database import Database
 from storage.durable import write_file
 from storage.errors import StorageError
@@ -130,8 +130,8 @@ def found(
             code="journal_exists",
         )
     keys = open_keys(settings).found()
-    if settings.encryption:
-        make_wrapping_key(settings.home / "keys", clock.now(), randomness)
+    if settings.encrypts:
+        open_wrapping(settings, randomness).make(clock.now())
     root, certificate, tsa_key = create_chain(name[:40], clock.now())
     write_key(settings.home / "keys", TSA_KEY, tsa_key)
     chain = b"".join(
@@ -197,9 +197,7 @@ class Office:
         self.keyring = Keyring(self.database, open_keys(settings), self.house.genesis)
         self.ledger = Ledger(self.database)
         self.objects = open_objects(settings)
-        self.wrapping = Wrapping(
-            settings.home / "keys", on=bool(settings.encryption), randomness=self.randomness
-        )
+        self.wrapping = open_wrapping(settings, self.randomness)
         self.originals = Originals(objects=self.objects, wrapping=self.wrapping)
         self.journal = Journal(
             database=self.database,
@@ -504,6 +502,15 @@ class Office:
 
 def open_keys(settings: Settings) -> KeyStore:
     return KeyStore(settings.home / "keys", settings.key_places)
+
+
+def open_wrapping(settings: Settings, randomness: Callable[[int], bytes]) -> Wrapping:
+    return Wrapping(
+        settings.home / "keys",
+        settings.wrapping_places,
+        on=settings.encrypts,
+        randomness=randomness,
+    )
 
 
 def open_objects(settings: Settings) -> ObjectStore:

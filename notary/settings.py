@@ -17,6 +17,7 @@ from notary.errors import MalformedInput
 from notary.keyplace import FolderPlace, KeyPlace, parse_key_place
 
 PREFIX = "NOTARY_"
+NO_ENCRYPTION = "none"
 MAX_LINK_SECONDS = 3_600
 """Whoever has such a link needs no account."""
 
@@ -69,8 +70,9 @@ class Settings:
     encryption: str = _knob(
         "",
         str,
-        "wrapping key for the data keys of new originals: file: for home/keys, made by `notary "
-        "wrapping-key`; empty stores originals as they are",
+        "places of wrapping keys, separated by spaces: the first wraps the data keys of new "
+        "originals, file: for home/keys (searched in any case), pkcs11:… or awskms:… as in "
+        "NOTARY_KEYS; empty, or `none` before the others, stores new originals as they are",
     )
     database_timeout: float = _knob(
         30.0,
@@ -189,8 +191,14 @@ class Settings:
                 parse_key_place(text)
             except MalformedInput as exc:
                 problems.append(f"NOTARY_KEYS: {exc}")
-        if self.encryption not in ("", "file:"):
-            problems.append(f"NOTARY_ENCRYPTION={self.encryption!r}, not empty or file:")
+        for text in self.encryption.split():
+            try:
+                if text != NO_ENCRYPTION:
+                    parse_key_place(text)
+            except MalformedInput as exc:
+                problems.append(f"NOTARY_ENCRYPTION: {exc}")
+        if NO_ENCRYPTION in self.encryption.split()[1:]:
+            problems.append(f"NOTARY_ENCRYPTION: {NO_ENCRYPTION} comes before the places")
         if self.tsa_urls and self.tsa_roots is None:
             problems.append("NOTARY_TSA_URLS needs NOTARY_TSA_ROOTS: whose tokens to believe")
         if self.tsa_roots is not None and not self.tsa_roots.is_file():
@@ -231,6 +239,17 @@ class Settings:
     def key_places(self) -> tuple[KeyPlace, ...]:
         """In their order; the first is where new keys are made."""
         return tuple(parse_key_place(text) for text in self.keys) or (FolderPlace(),)
+
+    @property
+    def encrypts(self) -> bool:
+        """New originals."""
+        return bool(self.encryption) and self.encryption.split()[0] != NO_ENCRYPTION
+
+    @property
+    def wrapping_places(self) -> tuple[KeyPlace, ...]:
+        """In their order; the first is where new wrapping keys are made."""
+        texts = (text for text in self.encryption.split() if text != NO_ENCRYPTION)
+        return tuple(map(parse_key_place, texts)) or (FolderPlace(),)
 
     @property
     def objects_url(self) -> str:

@@ -28,8 +28,9 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "jobs traffic rebuild backup",
         "office",
         "batch issue fsck rotate stamping witnessing people monitor mirror admitting registering "
-        "replay auditing collect reconcile keeping disposing destruction",
-        "fsck_tree fsck_records fsck_keys fsck_journal batch_rows row_signing audit_part leftovers",
+        "replay auditing collect reconcile keeping disposing destruction rewrapping retaining",
+        "fsck_tree fsck_records fsck_keys fsck_journal fsck_standing batch_rows row_signing "
+        "audit_part leftovers",
         "fsck_statements fixity sweep",
         "intake fsck_columns",
         "originals",
@@ -42,9 +43,10 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "issued issuers journal_tables audits holds disposals retention schema counters leases "
         "remains",
         "keystore digests",
-        "authority outside pack keys hsm kms wrapping",
+        "wrapping",
+        "authority outside pack keys hsm kms wrapping_files",
         "report",
-        "verify custody access declaration admission standing",
+        "verify verify_destruction custody access declaration admission standing",
         "judged",
         "tsp trust provenance verdict",
         "cms",
@@ -62,9 +64,9 @@ ROWS: tuple[frozenset[str], ...] = tuple(
 PURE = frozenset(
     (  # noqa: SIM905  # names read better than a column of quotes
         "tlog signed_head der certpath cms tsp trust digest record statement receipt provenance "
-        "rotation keyhistory declaration verify verdict judged custody access model errors "
-        "admission issuer_key signed_statement cbor journal_segment keyplace remembered envelope "
-        "standing backup_format"
+        "rotation keyhistory declaration verify verify_destruction verdict judged custody access "
+        "model errors admission issuer_key signed_statement cbor journal_segment keyplace "
+        "remembered envelope standing backup_format"
     ).split()
 )
 IMPURE_MODULES = frozenset(
@@ -117,7 +119,8 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
         "notary/keeping.py", "notary/disposing.py", "notary/destruction.py", "notary/schema.py",
         "notary/migrate.py", "notary/revisions/", "notary/backup.py", "notary/restore.py",
         "notary/counters.py", "notary/leases.py", "notary/remains.py", "notary/sweep.py",
-        "notary/leftovers.py",
+        "notary/leftovers.py", "notary/fsck_standing.py", "notary/rewrapping.py",
+        "notary/retaining.py",
     ),
     "prometheus_client": ("notary/web/status.py", "notary/traffic.py"),
 }  # fmt: skip
@@ -228,7 +231,7 @@ def test_only_settings_doors_and_children_read_the_environment() -> None:
         "notary/cli/audit.py", "notary/cli/wrapping.py", "notary/cli/keys.py",
         "notary/cli/migrate.py", "notary/cli/backup.py", "notary/cli/resume.py",
         "notary/cli/process.py", "notary/cli/reconcile.py", "notary/web/status.py",
-        "notary/web/witness.py", "notary/traffic.py",
+        "notary/web/witness.py", "notary/traffic.py", "notary/cli/retain.py",
         "notary/hsm.py",  # a PIN that a URI says is in a variable
     }  # fmt: skip
     for path in sources():

@@ -51,11 +51,13 @@ LOADED_WHEN_ASKED_FOR = {
     "restore": "notary.cli.backup",
     "keys": "notary.cli.keys",
     "wrapping-key": "notary.cli.wrapping",
+    "rewrap": "notary.cli.wrapping",
     "migrate": "notary.cli.migrate",
     "rebuild": "notary.cli.restore",
     "audit": "notary.cli.audit",
     "resume": "notary.cli.resume",
     "reconcile": "notary.cli.reconcile",
+    "retain": "notary.cli.retain",
 }
 """Command to the module that holds it under that name. No command waits until the web server, the
 queue and the rest of what the others need are loaded."""

@@ -24,6 +24,8 @@ from notary.report import registered_at, report_object
 from notary.trust import Trust, parse_trust
 from notary.verdict import Document, Report, Status
 from notary.verify import verify
+from notary.verify_destruction import FIRST_MEMBER as DESTRUCTION
+from notary.verify_destruction import verify_destruction
 
 CHUNK = 1 << 20
 # How every certificate begins, its names being sorted; other JSON documents do not.
@@ -57,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--certificate",
         "-c",
         required=True,
-        help="certificate.json, the certificate PDF, or bundle.zip",
+        help="certificate.json, the certificate PDF, bundle.zip, or destruction.json",
     )
     parser.add_argument(
         "--trust", "-t", help="trust file, from a source other than the certificate's"
@@ -95,6 +97,10 @@ def judge(file: str | None, certificate: str, trust: str | None) -> Report:
                 contents: Contents | None = read_container(source, path.name)
             except CertificateMalformed:
                 contents = None
+            if contents is not None and contents.certificate.startswith(DESTRUCTION):
+                if file is not None:
+                    raise UsageError(f"{certificate} is about a disposal, not a file: leave {file}")
+                return verify_destruction(contents.certificate, believed)
             document = None
             if file is not None:
                 document = _read_document(Path(file))

@@ -20,6 +20,7 @@ VERDICTS = {
         "match_not_yet_anchored",
         "match_disposed",
         "match_digest_only_record",
+        "disposal_confirmed",
     },
     "not_this_file": {"digest_mismatch", "size_mismatch", "empty_file", "certificate_file_given"},
     "not_genuine": {

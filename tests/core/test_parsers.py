@@ -135,6 +135,22 @@ BACKED_UP = Manifest(
     notes=0, objects="file:///objects", originals=1, original_bytes=7,
     parts=(Part(path="rows/entry", size=9, sha256="00" * 32, rows=1),),
 )  # fmt: skip
+AT = datetime(2026, 11, 24, tzinfo=UTC)
+DESTRUCTION = sign_destruction(
+    DestructionDraft(
+        disposal_id="0190b5a0-0000-7000-8000-000000000002",
+        deposit_id="0190b5a0-0000-7000-8000-000000000001", deposit_index=1,
+        issuer=Issuer(name="Court", origin="log.example/court", software="notary"),
+        reason="over", basis="§ 5", requested=Act(by="one", at=AT), approved=Act(by="two", at=AT),
+        destroyed=Destroyed(details_at=AT, key_at=None, object="waiting", object_at=AT),
+        entry=Entry(
+            record=RECORD.text, disclosures=RECORD.disclosures, statement=STATEMENT, index=2,
+            size=3, inclusion_proof=(bytes(32),), checkpoint=NOTE.encode().decode(),
+        ),
+        issued_at=AT,
+    ),
+    KEY,
+)  # fmt: skip
 CHAIN = Chain()
 CHAIN.rotate(5)
 POLICY = f"log {VKEY}\n# one\nwitness w {ML_DSA.verifier.encode()}\ngroup g 1 w\nquorum g\n"

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,8 @@ from notary.model import Declared
 from notary.office import Office
 from notary.settings import Settings
 from tests.harness.acts import ACTS, copied, deposit, house, make_house
+from tests.harness.disposing import clerks, dispose
+from tests.harness.disposing import deposit as handed_in
 
 Flip = Callable[[Path], object]
 
@@ -113,6 +116,23 @@ TABLE: dict[str, tuple[Flip, str, str]] = {
     "witnessed checkpoint": (row("witnessed_checkpoint", "checkpoint"), "fsck", "checkpoint "),
     "witnessed checkpoint's root": (row("witnessed_checkpoint", "root"), "fsck", "checkpoint "),
     "certificate": (row("certificate", "json"), "fsck", "certificate "),
+    **{
+        f"retention's {column}": (row("retention", column, bit=2), "fsck", "retention ")
+        for column in ("id", "deposit_id", "until", "basis", "set_by", "set_at")
+    },
+    **{
+        f"hold's {column}": (row("legal_hold", column, bit=2), "fsck", "hold ")
+        for column in ("id", "deposit_id", "reason", "placed_by", "placed_at", "released_by",
+                       "released_at")
+    },
+    **{
+        f"disposal's {column}": (row("disposal", column, bit=2), "fsck", "disposal ")
+        for column in ("id", "deposit_id", "standing", "reason", "basis", "requested_by",
+                       "requester", "requested_at", "approved_by", "approver", "approved_at")
+    },
+    "disposal's stored": (row("disposal", "stored"), "fsck", "disposal "),
+    "disposal's erased_at": (row("disposal", "erased_at"), "fsck", "disposal "),
+    "disposal's discarded_at": (row("disposal", "discarded_at"), "fsck", "disposal "),
     "published checkpoint": (file("published.checkpoint"), "start", "published.checkpoint"),
     "log's key": (file("keys/log-ed25519.pem"), "start", "key"),
     "log's second key": (file("keys/log-mldsa44.pem"), "start", "key"),
@@ -133,6 +153,15 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
             ACTS[name].run(office)
     with house(root) as office:
         deposit(office, b"%PDF-1.7\n", Declared(name="scan.pdf", media_type="application/pdf"))
+        both = clerks(office)
+        held = handed_in(office, both.first)
+        office.keeping.retain(
+            both.first, held, until=office.clock.now() + timedelta(days=1), basis="section 6"
+        )
+        office.keeping.release(
+            both.second, office.keeping.place(both.first, held, reason="order 1"), reason="order 2"
+        )
+        dispose(office, both, handed_in(office, both.first, b"over"))
     return root
 
 

@@ -148,6 +148,7 @@ WRITES: dict[str, tuple[str, ...]] = {
         "insert signed_statement", *GROUP, "delete waiting_statement 3",
         "commit waiting_statement",
     ),
+    "rewrap": ("update deposit", "commit deposit"),
     "count": ("insert request_count", "commit request_count"),
     "lease": ("insert job_lease", "commit job_lease"),
     "resume": (

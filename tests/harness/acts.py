@@ -404,6 +404,7 @@ def check_house(office: Office, told: Told) -> None:
     check_nothing_lies_about(office)
     findings = fsck(
         database=office.database, objects=office.objects, trust=office.trust, strays_before=ever,
+        wrapping=office.wrapping,
     )  # fmt: skip
     assert findings.faults == []
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from notary.clock import parse_rfc3339
@@ -13,12 +14,13 @@ from notary.forgetting import FORGET
 from notary.holds import HOLD, RETENTION
 from notary.journal_read import list_journal, read_segment
 from notary.journal_segment import parse_segment
-from notary.model import Deposit, EventKind, Principal, Role
+from notary.model import Declared, Deposit, EventKind, Principal, Role
 from notary.office import Office
 from notary.originals import object_key
 from notary.register import CUSTODY, DEPOSIT
+from notary.rewrapping import rewrap
 from storage.errors import ObjectNotFound
-from tests.harness.acts import Act, house, rows_of
+from tests.harness.acts import Act, deposit, house, rows_of
 
 FAR: datetime = parse_rfc3339("2999-01-01T00:00:00Z")
 
@@ -144,10 +146,39 @@ def _erase_held(office: Office) -> None:
         raise AssertionError("the object is there")
 
 
+# --- data keys ----------------------------------------------------------------------------------
+
+
+def _wrapped_before(root: Path) -> None:
+    """An encrypted original, and a newer wrapping key."""
+    with house(root, chance=8, encryption="file:") as office:
+        office.wrapping.make(office.clock.now())
+        deposit(office, b"encrypted", Declared(name="encrypted"))
+        office.wrapping.make(office.clock.now() + timedelta(days=1))
+
+
+def _rewrap(office: Office) -> object:
+    return rewrap(office.database, office.wrapping)
+
+
+def _rewrap_held(office: Office) -> None:
+    """Every data key is under the newest key, and opens its original."""
+    for row in rows_of(office, DEPOSIT, DEPOSIT.c.data_key.is_not(None)):
+        assert office.wrapping.rewrap(row.data_key, row.id) is None
+        opened = office.originals.open(row.id, data_key=row.data_key, size=row.size)
+        assert b"".join(opened) == b"encrypted"
+
+
 ACTS: dict[str, Act] = {
     "retention-set": Act(run=_retain, held=_retain_held, spoil=_with_clerks),
     "hold": Act(run=_hold, held=_hold_held, spoil=_with_clerks),
     "disposal-request": Act(run=_request, held=_request_held, spoil=_with_clerks),
     "disposal": Act(run=_approve, held=_approve_held, spoil=_requested),
     "disposal-end": Act(run=_erase, held=_erase_held, spoil=_approved),
+    "rewrap": Act(
+        run=_rewrap,
+        held=_rewrap_held,
+        spoil=_wrapped_before,
+        opened=partial(house, encryption="file:"),
+    ),
 }

@@ -1,16 +1,19 @@
 """A stand-in for AWS KMS, which can't run here: a server of this project's own, not Amazon's.
 
 It speaks KMS's protocol (JSON 1.1 over POST, `X-Amz-Target: TrentService.…`) as boto3 does, makes
-real Ed25519 keys with `cryptography`, and holds the limits of Amazon's reference: messages of 1 to
-4,096 bytes, `ED25519_SHA_512` with RAW alone, names of aliases, keys that are pending deletion sign
-nothing, a SigV4 header on every request (its form, not its signature). What it can't show is how
-the real one behaves beyond that: its latency, its quotas, its eventual consistency.
+real Ed25519 and AES-256 keys with `cryptography`, and holds the limits of Amazon's reference:
+messages of 1 to 4,096 bytes, `ED25519_SHA_512` with RAW alone, names of aliases, keys that are
+pending deletion do nothing, plaintexts of 1 to 4,096 bytes, a ciphertext that opens with the same
+key and encryption context alone, a SigV4 header on every request (its form, not its signature).
+What it can't show is how the real one behaves beyond that: its latency, its quotas, its eventual
+consistency.
 """
 
 from __future__ import annotations
 
 import base64
 import json
+import os
 import re
 import threading
 import time
@@ -21,7 +24,9 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 ENVIRONMENT = {
@@ -30,6 +35,7 @@ ENVIRONMENT = {
     "AWS_EC2_METADATA_DISABLED": "true",
 }
 REGION = "eu-test-1"
+USAGES = {"ECC_NIST_EDWARDS25519": "SIGN_VERIFY", "SYMMETRIC_DEFAULT": "ENCRYPT_DECRYPT"}
 _ALIAS = re.compile(r"alias/(?!aws/)[A-Za-z0-9/_-]{1,250}")
 _CREDENTIAL = re.compile(
     r"AWS4-HMAC-SHA256 Credential=AKIDSTANDIN/\d{8}/eu-test-1/kms/aws4_request, "
@@ -39,7 +45,10 @@ _CREDENTIAL = re.compile(
 
 @dataclass
 class Key:
-    private: Ed25519PrivateKey
+    """`private` of a key that signs, `secret` of one that encrypts."""
+
+    private: Ed25519PrivateKey | None
+    secret: bytes | None
     description: str
     state: str = "Enabled"
 
@@ -98,12 +107,18 @@ class StandIn:
             return given
 
     def _create_key(self, said: dict[str, Any]) -> dict[str, Any]:
-        if said.get("KeySpec") != "ECC_NIST_EDWARDS25519":
-            raise Refusal("UnsupportedOperationException", str(said.get("KeySpec")))
-        if said.get("KeyUsage") != "SIGN_VERIFY":
+        spec, usage = said.get("KeySpec"), said.get("KeyUsage")
+        if spec not in USAGES:
+            raise Refusal("UnsupportedOperationException", str(spec))
+        if usage != USAGES[spec]:
             raise Refusal("ValidationException", "KeyUsage")
         id_ = str(uuid.uuid4())
-        self.keys[id_] = Key(Ed25519PrivateKey.generate(), said.get("Description", ""))
+        encrypts = spec == "SYMMETRIC_DEFAULT"
+        self.keys[id_] = Key(
+            None if encrypts else Ed25519PrivateKey.generate(),
+            os.urandom(32) if encrypts else None,
+            said.get("Description", ""),
+        )
         return {"KeyMetadata": self._metadata(id_)}
 
     def _describe_key(self, said: dict[str, Any]) -> dict[str, Any]:
@@ -111,7 +126,10 @@ class StandIn:
 
     def _get_public_key(self, said: dict[str, Any]) -> dict[str, Any]:
         id_ = self._find(said)
-        public = self.keys[id_].private.public_key()
+        private = self.keys[id_].private
+        if private is None:
+            raise Refusal("UnsupportedOperationException", "a symmetric key has no public half")
+        public = private.public_key()
         der = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         return {
             "KeyId": id_,
@@ -123,10 +141,10 @@ class StandIn:
 
     def _sign(self, said: dict[str, Any]) -> dict[str, Any]:
         id_ = self._find(said)
-        if self.keys[id_].state == "Disabled":
-            raise Refusal("DisabledException", id_)
-        if self.keys[id_].state != "Enabled":
-            raise Refusal("KMSInvalidStateException", f"{id_} is pending deletion")
+        self._check_enabled(id_)
+        private = self.keys[id_].private
+        if private is None:
+            raise Refusal("InvalidKeyUsageException", "ENCRYPT_DECRYPT")
         message = base64.b64decode(said["Message"], validate=True)
         self.longest = max(self.longest, len(message))
         if not 1 <= len(message) <= 4_096:
@@ -135,12 +153,62 @@ class StandIn:
             raise Refusal("InvalidKeyUsageException", "SigningAlgorithm")
         if said.get("MessageType", "RAW") != "RAW":
             raise Refusal("ValidationException", "ED25519_SHA_512 takes RAW alone")
-        signature = self.keys[id_].private.sign(message)
+        signature = private.sign(message)
         return {
             "KeyId": id_,
             "Signature": base64.b64encode(signature).decode(),
             "SigningAlgorithm": "ED25519_SHA_512",
         }
+
+    def _encrypt(self, said: dict[str, Any]) -> dict[str, Any]:
+        # As opaque as Amazon's: which key, a nonce, ciphertext and tag.
+        id_ = self._find(said)
+        plaintext = base64.b64decode(said["Plaintext"], validate=True)
+        if not 1 <= len(plaintext) <= 4_096:
+            raise Refusal("ValidationException", "plaintext: 1 to 4096 bytes")
+        nonce = os.urandom(12)
+        sealed = self._cipher(id_, said).encrypt(nonce, plaintext, _context(said))
+        blob = uuid.UUID(id_).bytes + nonce + sealed
+        return {
+            "CiphertextBlob": base64.b64encode(blob).decode(),
+            "KeyId": id_,
+            "EncryptionAlgorithm": "SYMMETRIC_DEFAULT",
+        }
+
+    def _decrypt(self, said: dict[str, Any]) -> dict[str, Any]:
+        blob = base64.b64decode(said["CiphertextBlob"], validate=True)
+        if len(blob) < 16 + 12 + 16 + 1:
+            raise Refusal("InvalidCiphertextException")
+        id_ = str(uuid.UUID(bytes=blob[:16]))
+        if id_ not in self.keys:
+            raise Refusal("InvalidCiphertextException")
+        if "KeyId" in said and self._find(said) != id_:
+            raise Refusal("IncorrectKeyException", "the key is not the one that encrypted it")
+        cipher = self._cipher(id_, said)
+        try:
+            plaintext = cipher.decrypt(blob[16:28], blob[28:], _context(said))
+        except InvalidTag:
+            raise Refusal("InvalidCiphertextException") from None
+        return {
+            "Plaintext": base64.b64encode(plaintext).decode(),
+            "KeyId": id_,
+            "EncryptionAlgorithm": "SYMMETRIC_DEFAULT",
+        }
+
+    def _cipher(self, id_: str, said: dict[str, Any]) -> AESGCM:
+        self._check_enabled(id_)
+        secret = self.keys[id_].secret
+        if secret is None or said.get("EncryptionAlgorithm", "SYMMETRIC_DEFAULT") != (
+            "SYMMETRIC_DEFAULT"
+        ):
+            raise Refusal("InvalidKeyUsageException", "SIGN_VERIFY")
+        return AESGCM(secret)
+
+    def _check_enabled(self, id_: str) -> None:
+        if self.keys[id_].state == "Disabled":
+            raise Refusal("DisabledException", id_)
+        if self.keys[id_].state != "Enabled":
+            raise Refusal("KMSInvalidStateException", f"{id_} is pending deletion")
 
     def _create_alias(self, said: dict[str, Any]) -> dict[str, Any]:
         name = said["AliasName"]
@@ -182,8 +250,14 @@ class StandIn:
         return id_
 
     def _metadata(self, id_: str) -> dict[str, Any]:
-        return {"KeyId": id_, "KeyState": self.keys[id_].state, "KeyUsage": "SIGN_VERIFY",
-                "KeySpec": "ECC_NIST_EDWARDS25519"}  # fmt: skip
+        spec = "SYMMETRIC_DEFAULT" if self.keys[id_].private is None else "ECC_NIST_EDWARDS25519"
+        return {"KeyId": id_, "KeyState": self.keys[id_].state, "KeyUsage": USAGES[spec],
+                "KeySpec": spec}  # fmt: skip
+
+
+def _context(said: dict[str, Any]) -> bytes:
+    """What Amazon's binds as associated data: the pairs, in whatever order they came."""
+    return json.dumps(said.get("EncryptionContext", {}), sort_keys=True).encode()
 
 
 @contextmanager

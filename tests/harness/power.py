@@ -60,6 +60,12 @@ class Disk:
         self._process.communicate()
         self._unmount()
 
+    def vanish(self) -> None:
+        """Its place stays mounted, and every call there fails (ENOTCONN): a volume that went."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.communicate()
+
     def unplug(self) -> None:
         self._unmount()
         if self._process is not None and self._process.poll() is None:

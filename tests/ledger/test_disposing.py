@@ -14,7 +14,7 @@ from notary.auditing import Worker
 from notary.digest import SHA256, Digester
 from notary.disposals import Disposal, State
 from notary.errors import Conflict, Gone, MalformedInput, NotAllowed, NotaryError
-from notary.journal import segment_key, segment_objects
+from notary.journal import segment_key, segment_objects, set_place
 from notary.model import Declared, Deposit, EventKind, Principal, Role
 from notary.office import Office, found
 from notary.originals import object_key
@@ -537,6 +537,6 @@ def test_an_old_database_is_still_found_out_when_its_next_segment_was_written_an
     dispose(house, both, house.register.deposits(limit=9)[-1])
     assert segment_objects(house.objects, place.number) == (f"{segment_key(place.number)}.1",)
     with house.database.writing() as connection:
-        connection.exec_driver_sql(f"UPDATE journal SET number = {place.number}")
+        set_place(connection, place)
     with pytest.raises(NotaryError, match="old copy"):
         house.journal.check_end()

@@ -18,7 +18,7 @@ from notary.model import Declared, Deposit, Principal, Role
 from notary.office import Office, found
 from notary.originals import object_key
 from notary.settings import Settings
-from notary.wrapping import make_wrapping_key
+from notary.wrapping_files import make_wrapping_key
 
 BY = Principal(account_id="0" * 36, name="clerk", role=Role.CLERK, authenticated_by="password")
 DATA = os.urandom(2 * CHUNK + 11)

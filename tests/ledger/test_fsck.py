@@ -18,6 +18,8 @@ from notary.model import Declared, EventKind, Principal, Role
 from notary.office import Office, found
 from notary.originals import object_key
 from notary.settings import Settings
+from tests.harness.disposing import Clerks, clerks, dispose
+from tests.harness.disposing import deposit as handed_in
 
 BY = Principal(account_id="0" * 36, name="agency", role=Role.API_CLIENT, authenticated_by="api-key")
 
@@ -199,3 +201,134 @@ def test_the_ledger_alone_reads_no_rows(house: Office) -> None:
     sql(house, "DELETE FROM custody_event")
     assert check(house, Depth.LEDGER).faults == []
     assert len(check(house, Depth.RECORDS).faults) == 300
+
+
+# --- retentions, holds, disposals ---------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A house with a retention and two holds, of which one was released, and with disposals:
+    withdrawn, requested, and carried out."""
+    home = tmp_path_factory.mktemp("kept") / "house"
+    found(Settings(home=home))
+    office = Office(Settings(home=home))
+    both = clerks(office)
+    deposits = [handed_in(office, both.first, b"original %d" % number) for number in range(3)]
+    until = office.clock.now() + timedelta(days=30)
+    _withdraw(office, both, deposits[0].id)
+    dispose(office, both, deposits[1])
+    office.disposing.request(both.first, deposits[2], reason="over", basis="section 5")
+    office.keeping.retain(both.first, deposits[0], until=until, basis="section 6")
+    office.keeping.place(both.first, deposits[0], reason="order 1")
+    lifted = office.keeping.place(both.first, deposits[2], reason="order 2")
+    office.keeping.release(both.second, lifted, reason="order 3")
+    office.journal.run()
+    office.close()
+    return home
+
+
+def _withdraw(office: Office, both: Clerks, deposit_id: str) -> None:
+    asked = office.disposing.request(
+        both.first, office.register.deposit(deposit_id), reason="over", basis="section 5"
+    )
+    office.disposing.withdraw(both.second, asked, reason="a mistake")
+
+
+@pytest.fixture
+def keeping(kept: Path, tmp_path: Path) -> Office:
+    shutil.copytree(kept, tmp_path / "house")
+    return Office(Settings(home=tmp_path / "house"))
+
+
+def test_a_house_with_retentions_holds_and_disposals_has_no_faults(keeping: Office) -> None:
+    assert check(keeping).faults == []
+
+
+RELEASED, DONE = "released_at IS NOT NULL", "approved_at IS NOT NULL"
+WITHDRAWN, ASKED = "withdrawn_at IS NOT NULL", "approved_at IS NULL AND withdrawn_at IS NULL"
+COPIED = (
+    "INSERT INTO {table} SELECT replace(id, '-7', '-8'), {rest} FROM {table} WHERE {where} LIMIT 1"
+)
+RETENTION_REST = "deposit_id, case_id, until, basis, set_by, set_at, applied_to"
+HOLD_REST = (
+    "deposit_id, case_id, reason, placed_by, placed_at, released_by, released_at, applied_to, "
+    "lifted"
+)
+DISPOSAL_REST = (
+    "deposit_id, NULL, reason, basis, stored, encrypted, requested_by, requester, requested_at, "
+    "approved_by, approver, approved_at, withdrawn_by, withdrawn_at, erased_at, waits_until, "
+    "discarded_at"
+)
+
+
+@pytest.mark.parametrize(
+    ("statement", "name"),
+    [
+        ("DELETE FROM retention", "retention "),
+        ("UPDATE retention SET until = '2026-01-01T00:00:00.000000Z'", "retention "),
+        ("UPDATE retention SET basis = 'none'", "retention "),
+        ("UPDATE retention SET set_by = 'somebody'", "retention "),
+        ("UPDATE retention SET set_at = replace(set_at, '.', '.9')", "retention "),
+        ("UPDATE retention SET deposit_id = 'x'", "retention "),
+        ("UPDATE retention SET case_id = 'x'", "retention "),
+        (COPIED.format(table="retention", rest=RETENTION_REST, where="1"), "retention "),
+        ("DELETE FROM legal_hold WHERE released_at IS NULL", "hold "),
+        (f"DELETE FROM legal_hold WHERE {RELEASED}", "hold "),
+        (
+            "UPDATE legal_hold SET released_at = placed_at, released_by = placed_by "
+            "WHERE released_at IS NULL",
+            "hold ",
+        ),
+        ("UPDATE legal_hold SET released_at = NULL, released_by = NULL", "hold "),
+        (f"UPDATE legal_hold SET released_by = 'somebody' WHERE {RELEASED}", "hold "),
+        (f"UPDATE legal_hold SET released_at = placed_at WHERE {RELEASED}", "hold "),
+        ("UPDATE legal_hold SET reason = 'another'", "hold "),
+        ("UPDATE legal_hold SET placed_by = 'somebody'", "hold "),
+        ("UPDATE legal_hold SET placed_at = replace(placed_at, '.', '.9')", "hold "),
+        ("UPDATE legal_hold SET deposit_id = 'x'", "hold "),
+        ("UPDATE legal_hold SET id = replace(id, '-7', '-8')", "hold "),
+        (COPIED.format(table="legal_hold", rest=HOLD_REST, where="1"), "hold "),
+        (f"DELETE FROM disposal WHERE {ASKED}", "disposal "),
+        (f"DELETE FROM disposal WHERE {DONE}", "disposal "),
+        (f"DELETE FROM disposal WHERE {WITHDRAWN}", "disposal "),
+        (
+            "UPDATE disposal SET approved_at = requested_at, approver = requester, "
+            f"approved_by = requested_by WHERE {ASKED}",
+            "disposal ",
+        ),
+        (
+            f"UPDATE disposal SET withdrawn_at = requested_at, withdrawn_by = 'x' WHERE {ASKED}",
+            "disposal ",
+        ),
+        (f"UPDATE disposal SET standing = NULL WHERE {ASKED}", "disposal "),
+        (f"UPDATE disposal SET encrypted = 1 WHERE {ASKED}", "disposal "),
+        (f"UPDATE disposal SET stored = 0 WHERE {DONE}", "disposal "),
+        (f"UPDATE disposal SET reason = 'another' WHERE {DONE}", "disposal "),
+        (f"UPDATE disposal SET basis = 'another' WHERE {DONE}", "disposal "),
+        (f"UPDATE disposal SET requester = 'somebody' WHERE {DONE}", "disposal "),
+        (f"UPDATE disposal SET requested_by = approved_by WHERE {DONE}", "disposal "),
+        (f"UPDATE disposal SET approved_by = requested_by WHERE {DONE}", "disposal "),
+        (f"UPDATE disposal SET approver = requester WHERE {DONE}", "disposal "),
+        (f"UPDATE disposal SET approved_at = requested_at WHERE {DONE}", "disposal "),
+        (f"UPDATE disposal SET erased_at = NULL WHERE {DONE}", "disposal "),
+        (f"UPDATE disposal SET erased_at = requested_at WHERE {ASKED}", "disposal "),
+        (f"UPDATE disposal SET withdrawn_by = 'somebody' WHERE {WITHDRAWN}", "disposal "),
+        (f"UPDATE disposal SET withdrawn_at = requested_at WHERE {WITHDRAWN}", "disposal "),
+        (
+            f"UPDATE disposal SET withdrawn_at = NULL, withdrawn_by = NULL WHERE {WITHDRAWN}",
+            "disposal ",
+        ),
+        (COPIED.format(table="disposal", rest=DISPOSAL_REST, where=ASKED), "disposal "),
+        ("DELETE FROM custody_event WHERE kind = 'retention-set'", "retention "),
+        ("DELETE FROM custody_event WHERE kind = 'hold-released'", "hold "),
+        ("DELETE FROM custody_event WHERE kind = 'disposed'", "disposal "),
+        ("UPDATE custody_event SET kind = 'hold-placed' WHERE kind = 'hold-released'", "hold "),
+        ("UPDATE custody_event SET subject = 'x' WHERE kind = 'hold-placed'", "hold "),
+    ],
+)
+def test_what_people_set_changed_by_hand_is_named(
+    keeping: Office, statement: str, name: str
+) -> None:
+    sql(keeping, statement)
+    assert any(found_.startswith(name) for found_ in names(keeping)), names(keeping)

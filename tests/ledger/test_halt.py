@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from notary.errors import Corrupt, IntegrityError, Rollback, Unreachable
+from notary.halt import Halt
 from notary.model import EventKind
 from notary.office import Office, found
 from notary.settings import Settings
@@ -135,3 +136,12 @@ def test_a_log_that_rests_is_timestamped_again(house: Office, clock: SetClock) -
     assert second is not None
     assert second[1] > first[1]
     assert second[0] == first[0]
+
+
+def test_a_home_that_does_not_answer_lets_nobody_write_and_says_so_as_what_can_be_repeated(
+    tmp_path: Path,
+) -> None:
+    halt = Halt(tmp_path / ("x" * 300))  # no file system knows such a name: an error, not "no"
+    with pytest.raises(Unreachable, match="bring its disk back"):
+        halt.check()
+    Halt(tmp_path / "not there").check()

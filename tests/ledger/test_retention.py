@@ -9,16 +9,18 @@ from typing import Any
 
 import pytest
 
-from notary.errors import Conflict, DigestMismatch
+from notary.errors import Conflict, DigestMismatch, MalformedInput
 from notary.jobs import Jobs
 from notary.model import Declared, Deposit
 from notary.office import Office, found
 from notary.originals import object_key
+from notary.retaining import Caught, retain_registered
 from notary.retention import DUE
 from notary.settings import Settings
 from storage.errors import ObjectLocked, StoreUnavailable
-from storage.objects import Protection
+from storage.objects import Protection, whole_second
 from tests.harness.acts import CLERK, deposit, rows_of
+from tests.harness.server import Service
 
 DAYS = timedelta(days=7)
 
@@ -151,3 +153,120 @@ def test_many_deposits_leave_at_most_a_gathered_group_of_rows(retaining: Office)
     assert retaining.retention.waiting() < 64
     retaining.retention.run(timedelta(0))
     assert retaining.retention.waiting() == 0
+
+
+# --- turned on later ----------------------------------------------------------------------------
+
+
+def later_on(office: Office) -> Office:
+    """The same house, whose setting asks for retention from now on."""
+    home = office.settings.home
+    return Office(Settings(home=home, objects=f"{(home / 'objects').as_uri()}?days={DAYS.days}"))
+
+
+@pytest.fixture
+def before(tmp_path: Path) -> Office:
+    """Without any retention."""
+    found(Settings(home=tmp_path / "house"))
+    return Office(Settings(home=tmp_path / "house"))
+
+
+def test_what_was_registered_before_gets_what_it_would_have_had(before: Office) -> None:
+    made = [deposit(before, b"%d" % n, Declared(name="a")) for n in range(3)]
+    assert [protection(before, each).until for each in made] == [None] * 3
+    house = later_on(before)
+    done = retain_registered(house.database, house.objects, house.clock.now())
+    assert (done.retained, done.longer, done.over, done.missing) == (3, 0, 0, ())
+    for each in made:
+        until = protection(house, each).until
+        assert until is not None
+        assert each.registered_at + DAYS <= until < each.registered_at + DAYS + timedelta(seconds=1)
+        with pytest.raises(ObjectLocked):
+            house.objects.discard(object_key(each.id))
+    again = retain_registered(house.database, house.objects, house.clock.now())
+    assert (again.retained + again.longer, again.missing) == (3, ())
+    assert [protection(house, each).until for each in made] == [
+        protection(later_on(before), each).until for each in made
+    ]
+
+
+def test_what_is_retained_for_longer_stays_so_and_what_is_over_is_left(before: Office) -> None:
+    longer = deposit(before, b"longer", Declared(name="a"))
+    house = later_on(before)
+    far = house.clock.now() + timedelta(days=400)
+    house.objects.retain(object_key(longer.id), version=None, until=far)
+    over = deposit(before, b"over", Declared(name="a"))
+    done = retain_registered(house.database, house.objects, house.clock.now())
+    assert (done.retained, done.longer) == (1, 1)
+    assert protection(house, longer).until == whole_second(far)
+    done = retain_registered(house.database, house.objects, house.clock.now() + 2 * DAYS)
+    assert (done.retained, done.over) == (0, 2)
+    assert protection(house, over).until is not None
+
+
+def test_one_that_is_missing_is_named_and_the_others_get_theirs(before: Office) -> None:
+    gone = deposit(before, b"gone", Declared(name="a"))
+    there = deposit(before, b"there", Declared(name="a"))
+    (before.settings.home / "objects" / object_key(gone.id)).unlink()
+    house = later_on(before)
+    done = retain_registered(house.database, house.objects, house.clock.now())
+    assert (done.missing, done.retained) == ((gone.id,), 1)
+    assert protection(house, there).until is not None
+
+
+def test_broken_off_it_goes_on_at_the_index_it_came_to(
+    before: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("notary.retaining.CHUNK", 2)
+    made = [deposit(before, b"%d" % n, Declared(name="a")) for n in range(5)]
+    house = later_on(before)
+    told: list[Caught] = []
+    with monkeypatch.context() as patched:
+        asked = house.objects.retain
+
+        def retain(key: str, **more: Any) -> None:
+            if key == object_key(made[3].id):
+                raise StoreUnavailable("asks for patience")
+            asked(key, **more)
+
+        patched.setattr(house.objects, "retain", retain)
+        with pytest.raises(StoreUnavailable):
+            retain_registered(
+                house.database, house.objects, house.clock.now(), progress=told.append
+            )
+    assert [each.reached for each in told] == [made[1].index + 1]
+    done = retain_registered(
+        house.database, house.objects, house.clock.now(), start=told[-1].reached
+    )
+    assert done.retained == 3
+    assert all(protection(house, each).until is not None for each in made)
+
+
+def test_it_is_paced(before: Office) -> None:
+    for n in range(3):
+        deposit(before, b"%d" % n, Declared(name="a"))
+    house = later_on(before)
+    waited: list[float] = []
+    retain_registered(
+        house.database, house.objects, house.clock.now(), rate=1.0, wait=waited.append
+    )
+    assert sum(waited) > 2.0
+
+
+def test_a_house_that_asks_for_no_retention_retains_nothing(before: Office) -> None:
+    made = deposit(before, b"a", Declared(name="a"))
+    with pytest.raises(MalformedInput, match="NOTARY_OBJECTS asks for no retention"):
+        retain_registered(before.database, before.objects, before.clock.now())
+    assert protection(before, made).until is None
+
+
+def test_the_command_retains_and_forgets_how_far_it_came(before: Office, tmp_path: Path) -> None:
+    made = deposit(before, b"a", Declared(name="a"))
+    home, state = before.settings.home, tmp_path / "state"
+    objects = f"{(home / 'objects').as_uri()}?days={DAYS.days}"
+    service = Service(home=home, settings={"objects": objects})
+    state.write_text("0")
+    said = service.cli("retain", "--rate", "100", "--state", str(state)).stdout
+    assert "1 originals retained, 0 for longer already" in said
+    assert not state.exists()
+    assert protection(before, made).until is not None
