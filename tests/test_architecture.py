@@ -28,7 +28,7 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "jobs traffic rebuild backup",
         "office",
         "batch issue fsck rotate stamping witnessing people monitor mirror admitting registering "
-        "replay auditing collect reconcile keeping disposing destruction",
+        "replay auditing collect reconcile keeping disposing destruction withdrawing",
         "fsck_tree fsck_records fsck_keys fsck_journal batch_rows row_signing audit_part leftovers",
         "fsck_statements fixity sweep",
         "intake fsck_columns",
@@ -36,16 +36,19 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "journal_forget",
         "chronicle journal_read forgetting",
         "sequencer journal",
-        "succession",
+        "succession online",
         "house witness_house follow keyring journal_rows rereads migrate revisions",
-        "ledger register stamps accounts settings tsa witness cosigner halt source signing "
+        "ledger register stamps accounts settings tsa witness cosigner halt source signing asking "
         "issued issuers journal_tables audits holds disposals retention schema counters leases "
         "remains",
         "keystore digests",
         "authority outside pack keys hsm kms wrapping",
+        "verifying",
+        "handed",
         "report",
-        "verify custody access declaration admission standing",
-        "judged",
+        "superseding",
+        "verify custody access declaration admission standing versions",
+        "judged comparing nearmiss",
         "tsp trust provenance verdict",
         "cms",
         "certpath",
@@ -56,7 +59,7 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "cbor envelope",
         "tlog",
         "model",
-        "errors clock findings pace remembered",
+        "errors clock findings pace remembered readable",
     )
 )
 PURE = frozenset(
@@ -64,7 +67,7 @@ PURE = frozenset(
         "tlog signed_head der certpath cms tsp trust digest record statement receipt provenance "
         "rotation keyhistory declaration verify verdict judged custody access model errors "
         "admission issuer_key signed_statement cbor journal_segment keyplace remembered envelope "
-        "standing backup_format"
+        "standing backup_format versions comparing nearmiss superseding readable"
     ).split()
 )
 IMPURE_MODULES = frozenset(
@@ -117,7 +120,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
         "notary/keeping.py", "notary/disposing.py", "notary/destruction.py", "notary/schema.py",
         "notary/migrate.py", "notary/revisions/", "notary/backup.py", "notary/restore.py",
         "notary/counters.py", "notary/leases.py", "notary/remains.py", "notary/sweep.py",
-        "notary/leftovers.py",
+        "notary/leftovers.py", "notary/withdrawing.py",
     ),
     "prometheus_client": ("notary/web/status.py", "notary/traffic.py"),
 }  # fmt: skip

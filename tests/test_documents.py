@@ -294,7 +294,11 @@ def raised_codes() -> Iterator[tuple[str, str, str]]:
 def _codes(
     path: Path, line: int, name: str, keyword: ast.keyword
 ) -> Iterator[tuple[str, str, str]]:
-    if keyword.arg != "code" or not name[:1].isupper() or name in ("Check", "Problem"):
+    if (
+        keyword.arg != "code"
+        or not name[:1].isupper()
+        or name in ("Check", "Problem", "Row", "Comparison")
+    ):
         return
     for node in ast.walk(keyword.value):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
