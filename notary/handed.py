@@ -6,6 +6,7 @@ registered one and an innocent reason may be found.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -119,7 +120,9 @@ def read_certificate(
 def read_document(source: BinaryIO, name: str, algorithms: tuple[str, ...]) -> Document:
     """The open file, hashed. Raises OSError."""
     digester = Digester(algorithms)
-    while chunk := source.read(CHUNK):
+    # Not for a small file the buffer of a large one; what is no plain file has no size to go by.
+    piece = min(CHUNK, os.fstat(source.fileno()).st_size + 1) if source.seekable() else CHUNK
+    while chunk := source.read(piece):
         digester.update(chunk)
     return Document(digests=digester.digests(), size=digester.size, name=name)
 

@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from certs.certificate import MAX_BYTES
 from notary.comparing import registered_content, registered_name
 from notary.digest import SHA256
 from notary.handed import FIRST_MEMBER, UNEXPLAINED, Registered, Unreadable, judge
@@ -30,6 +29,8 @@ HELD: Final = 4096
 WAITING: Final = 4
 """Pieces of work for each worker that wait for it: a million must not be in memory."""
 _CHECKPOINT: Final = b'"checkpoint":"'
+_HEAD_BYTES: Final = 64 * 1024
+"""Where a checkpoint stands in a certificate of usual size; grouped or not, all are judged."""
 _CHECKPOINT_BYTES: Final = 400
 """Origin, size, root and the first signature of a checkpoint: what tells one from another."""
 
@@ -141,7 +142,7 @@ def _checkpoint_of(path: str) -> bytes:
     """What stands for the checkpoint in a certificate.json; nothing for other forms."""
     try:
         with open(path, "rb") as file:  # a Path for each of a million takes long
-            data = file.read(MAX_BYTES)
+            data = file.read(_HEAD_BYTES)
     except OSError:
         return b""
     at = data.find(_CHECKPOINT) if data.startswith(FIRST_MEMBER) else -1

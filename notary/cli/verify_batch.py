@@ -67,10 +67,7 @@ def run(given: argparse.Namespace) -> int:
     """Judges all, writes what was asked for, and gives the exit status."""
     try:
         key = _options(given)
-        trust = None
-        if given.trust is not None:
-            read_trust(given.trust)
-            trust = Path(given.trust).read_text("utf-8")
+        trust = None if given.trust is None else _trust_text(given.trust)
         pairs = read_pairs(given.batch)
         with _table(given.report, given.lang) as table:
             tally = _judge_all(given, pairs, trust, table)
@@ -105,6 +102,12 @@ def _options(given: argparse.Namespace) -> Ed25519PrivateKey | None:
     if not isinstance(key, Ed25519PrivateKey):
         raise UsageError(f"key {given.sign} is no Ed25519 key")
     return key
+
+
+def _trust_text(path: str) -> str:
+    """Byte for byte, once it was found to be one. Raises UsageError."""
+    read_trust(path)
+    return Path(path).read_bytes().decode("utf-8")
 
 
 def _judge_all(
