@@ -19,6 +19,7 @@ from typing import Any, Final
 from notary.comparing import registered_content, registered_name
 from notary.digest import SHA256
 from notary.handed import FIRST_MEMBER, UNEXPLAINED, Registered, Unreadable, judge
+from notary.nearmiss import APPENDED, BOM_ONLY, LINE_ENDS
 from notary.trust import Trust, parse_trust
 from notary.verdict import EXIT_STATUS, Report, Status, Verdict
 
@@ -29,6 +30,8 @@ HELD: Final = 4096
 WAITING: Final = 4
 """Pieces of work for each worker that wait for it: a million must not be in memory."""
 _CHECKPOINT: Final = b'"checkpoint":"'
+_OPEN: Final = (*UNEXPLAINED, APPENDED, LINE_ENDS, BOM_ONLY)
+"""Codes that give way to a relation with another file: that is what people call it by."""
 _HEAD_BYTES: Final = 64 * 1024
 """Where a checkpoint stands in a certificate of usual size; grouped or not, all are judged."""
 _CHECKPOINT_BYTES: Final = 400
@@ -84,7 +87,7 @@ def verify_all(pairs: Iterable[Pair], trust: str | None, *, workers: int) -> Ite
     for row in _rows(_pieces(pairs), trust, workers):
         if row.registered is not None:
             seen[bytes.fromhex(row.registered.sha256)] = row.registered
-        if row.code in UNEXPLAINED:
+        if row.code in _OPEN:
             held.append(row)
         else:
             yield row

@@ -69,7 +69,7 @@ def run(given: argparse.Namespace) -> int:
         key = _options(given)
         trust = None if given.trust is None else _trust_text(given.trust)
         pairs = read_pairs(given.batch)
-        with _table(given.report, given.lang) as table:
+        with table_of(given.report, given.lang) as table:
             tally = _judge_all(given, pairs, trust, table)
         if given.signed_report is not None:
             _write_signed(given, tally, trust, key)
@@ -195,7 +195,7 @@ class _Json:
 
 
 @contextmanager
-def _table(path: str | None, lang: Lang) -> Iterator[Table]:
+def table_of(path: str | None, lang: Lang) -> Iterator[Table]:
     """Under its name only when it is whole. Raises UsageError."""
     if path is None:
         yield _Shown(lang)
