@@ -32,6 +32,8 @@ from certs.canonical import parse_canonical, parse_json
 from certs.certificate import parse_certificate
 from certs.container import read_container
 from certs.errors import CertificateMalformed, UnsupportedFormat
+from certs.status import StatusDraft, StatusEntry, parse_status, sign_status
+from certs.verification import VerificationDraft, make_verification, parse_verification
 from notary import declaration
 from notary.admission import AdmittedKey, admitted, parse_kid, parse_policy_document
 from notary.backup_format import Manifest, Part, encode_frame, parse_frames, parse_manifest
@@ -126,6 +128,20 @@ BACKED_UP = Manifest(
     notes=0, objects="file:///objects", originals=1, original_bytes=7,
     parts=(Part(path="rows/entry", size=9, sha256="00" * 32, rows=1),),
 )  # fmt: skip
+STATUS = StatusDraft(
+    certificate_id="0190b5a0-0000-7000-8000-000000000002",
+    registration="0190b5a0-0000-7000-8000-000000000001", origin="log.example/court", version=1,
+    status="withdrawn", newest=1, since=datetime(2026, 11, 24, tzinfo=UTC), reason="by order",
+    disposed=False, stated_at=datetime(2026, 11, 25, tzinfo=UTC),
+    entry=StatusEntry(
+        record=RECORD.text, disclosures=RECORD.disclosures, statement=STATEMENT, index=1, size=3,
+        inclusion_proof=(bytes(32),), checkpoint=NOTE.encode().decode(),
+    ),
+)  # fmt: skip
+VERIFICATION = VerificationDraft(
+    made_at=datetime(2026, 11, 24, tzinfo=UTC), software="verifier 1", trust_sha256=None, total=1,
+    verdicts={"confirmed": 1}, codes={"match": 1}, table="results.csv", table_sha256="00" * 32,
+)  # fmt: skip
 CHAIN = Chain()
 CHAIN.rotate(5)
 POLICY = f"log {VKEY}\n# one\nwitness w {ML_DSA.verifier.encode()}\ngroup g 1 w\nquorum g\n"
@@ -160,6 +176,19 @@ PARSERS: dict[str, Parser] = {
         parse=parse_certificate,
         error=(CertificateMalformed, UnsupportedFormat),
         samples=(_file("certificate.json"),),
+    ),
+    "certs.status.parse_status": Parser(
+        parse=parse_status,
+        error=(CertificateMalformed, UnsupportedFormat),
+        samples=(sign_status(STATUS, KEY).encode(),),
+    ),
+    "certs.verification.parse_verification": Parser(
+        parse=parse_verification,
+        error=CertificateMalformed,
+        samples=(
+            make_verification(VERIFICATION, KEY).encode(),
+            make_verification(VERIFICATION, None).encode(),
+        ),
     ),
     "notary.admission.parse_kid": malformed(parse_kid, "a2V5LTE"),
     "notary.admission.parse_policy_document": malformed(parse_policy_document, ADMITTED.encode()),
