@@ -31,6 +31,7 @@ from bench import (
     tiles,
     upload,
     verify,
+    verify_batch,
 )
 from bench.house import say
 
@@ -41,6 +42,7 @@ MEASURES = (
     fsck,
     fixity,
     verify,
+    verify_batch,
     pdf,
     batch,
     upload,

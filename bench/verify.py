@@ -34,7 +34,7 @@ def measure(*, quick: bool) -> dict[str, object]:
     with office() as (house, by):
         batch = _per_s(house, _certificates(house, by, shared=True), seconds)
         strangers = _per_s(house, _certificates(house, by, shared=False), seconds)
-    bare = round(_signatures_per_s(seconds / 2))
+    bare = round(signatures_per_s(seconds / 2))
     return {
         "verify_per_s": round(batch),
         "verify_per_s_yardstick": bare,
@@ -78,7 +78,7 @@ def _certificates(house: Office, by: Principal, *, shared: bool) -> list[Papers]
     ]
 
 
-def _signatures_per_s(seconds: float) -> float:
+def signatures_per_s(seconds: float) -> float:
     """Seal, statement and checkpoint (Ed25519), checkpoint again (ML-DSA-44), token and its
     certificate (ECDSA P-256)."""
     message = os.urandom(200)

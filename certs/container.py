@@ -89,7 +89,7 @@ def _all(file: BinaryIO, size: int, limit: int) -> bytes:
     if size > limit:
         raise CertificateMalformed(f"container has {size} bytes, the limit is {limit}")
     file.seek(0)
-    return file.read(limit)
+    return file.read(size)
 
 
 @contextmanager

@@ -33,6 +33,7 @@ class Act(StrEnum):
     REQUEST_DISPOSAL = "request-disposal"
     APPROVE_DISPOSAL = "approve-disposal"
     READ_DISPOSALS = "read-disposals"
+    WITHDRAW_CERTIFICATE = "withdraw-certificate"
 
 
 class Reach(StrEnum):
@@ -60,6 +61,7 @@ _CLERK = dict.fromkeys(
         Act.REQUEST_DISPOSAL,
         Act.APPROVE_DISPOSAL,
         Act.READ_DISPOSALS,
+        Act.WITHDRAW_CERTIFICATE,
     ),
     Reach.ALL,
 )

@@ -29,6 +29,7 @@ TABLE: dict[EventKind, Names] = {
     EventKind.OPENED: Names.DEPOSIT,
     EventKind.DOWNLOADED: Names.DEPOSIT,
     EventKind.CERTIFICATE_ISSUED: Names.DEPOSIT,
+    EventKind.CERTIFICATE_WITHDRAWN: Names.DEPOSIT,
     EventKind.CASE_OPENED: Names.CASE,
     EventKind.PARTY_ADDED: Names.CASE,
     EventKind.SIGNED_IN: Names.ACCOUNT,

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from notary.errors import MalformedInput, Unreachable
+from notary.readable import Source
 from notary.signed_head import (
     Contradiction,
     Identity,
@@ -26,7 +27,6 @@ from notary.signed_head import (
     compare,
     open_checkpoint,
 )
-from notary.source import Source
 from notary.tlog import merkle, tile
 from notary.tlog.note import MAX_NOTE_BYTES
 from notary.tlog.tile import ENTRIES, TILE_BYTES, TILE_HEIGHT, TILE_WIDTH, Level, TileId

@@ -27,7 +27,8 @@ from certs.certificate import (
 from certs.pdf import render_pdf
 from certs.seal import sign_certificate
 from certs.wording import LANGS, Lang
-from notary import __version__, register
+from notary import __version__, access, register, versions
+from notary.access import Act
 from notary.chronicle import Chronicle
 from notary.clock import Clock, parse_rfc3339, rfc3339
 from notary.digest import SHA256
@@ -38,7 +39,7 @@ from notary.keyhistory import KeyHistory
 from notary.keyring import Held, Keyring
 from notary.keys import raw_public
 from notary.ledger import Ledger
-from notary.model import Deposit, EventKind, Principal, uuid7
+from notary.model import Deposit, EventKind, Principal, check_label, uuid7
 from notary.originals import Originals
 from notary.pack import pack
 from notary.rereads import Rereads
@@ -101,13 +102,26 @@ class Issue:
         self._base_url = base_url
 
     def certificate(self, deposit: Deposit, *, by: Principal) -> Issued:
-        """The newest certificate, made now if there is none or more tokens have come."""
+        """The newest certificate, made now if there is none or more tokens have come. Raises Gone
+        (`certificate_withdrawn`)."""
+        return self._certificate(deposit, by=by, reason=None)
+
+    def reissue(self, deposit: Deposit, *, by: Principal, reason: str) -> Issued:
+        """The next version, whether or not more tokens have come, and after a withdrawal too.
+        Raises NotAllowed, MalformedInput, Gone (`deposit_disposed`)."""
+        access.check(by, Act.WITHDRAW_CERTIFICATE)
+        return self._certificate(deposit, by=by, reason=check_label(reason, what="reason"))
+
+    def _certificate(self, deposit: Deposit, *, by: Principal, reason: str | None) -> Issued:
         stamped = self._stamps.covering(deposit.index)
         documents = self._stamps.of_document(deposit.id)
         tokens = (0 if stamped is None else len(stamped.tokens)) + len(documents)
         latest = self._latest(deposit.id)
-        if latest is not None and latest.tokens >= tokens:
-            return self._issued(latest)
+        if reason is None and latest is not None:
+            with self._database.reading() as connection:
+                _check_not_withdrawn(connection, deposit.id)
+            if latest.tokens >= tokens:
+                return self._issued(latest)
         version = 1 if latest is None else latest.version + 1
         now = self._clock.now()
         id_ = uuid7(now, self._randomness(10))
@@ -118,7 +132,7 @@ class Issue:
         except KeyMissing:
             if self._keyring.fresh().serial == held.serial:
                 raise
-            return self.certificate(deposit, by=by)  # retired, and destroyed in its token
+            return self._certificate(deposit, by=by, reason=reason)  # retired, and destroyed
         encoded = certificate.encode()
         self._check(encoded, deposit)
         row = {
@@ -143,6 +157,8 @@ class Issue:
             ).first()
             if there is not None:
                 raise _IssuedMeanwhile(f"version {version} was issued meanwhile")
+            if reason is None:
+                _check_not_withdrawn(connection, deposit.id)
             connection.execute(sa.insert(CERTIFICATE).values(**row))
 
         try:
@@ -151,11 +167,17 @@ class Issue:
                 actor=by.name,
                 deposit_id=deposit.id,
                 case_id=deposit.case_id,
-                subject=f"{id_} v{version}",
+                subject=versions.named(id_, version),
                 also=keep,
+                terms={
+                    "certificate": id_,
+                    "version": str(version),
+                    **({} if latest is None else {"replaces": latest.id}),
+                    **({} if reason is None else {"reason": reason}),
+                },
             )
         except _IssuedMeanwhile:
-            return self.certificate(deposit, by=by)
+            return self._certificate(deposit, by=by, reason=reason)
         return Issued(json=encoded, certificate=certificate, version=version)
 
     def last_issued(self, deposit_id: str) -> tuple[int, datetime] | None:
@@ -292,6 +314,11 @@ class Issue:
 
     def _issued(self, row: sa.Row[tuple[object, ...]]) -> Issued:
         return Issued(json=row.json, certificate=parse_certificate(row.json), version=row.version)
+
+
+def _check_not_withdrawn(connection: sa.Connection, deposit_id: str) -> None:
+    """Raises Gone (`certificate_withdrawn`)."""
+    versions.check_not_withdrawn(register.find_events(connection, deposit_id, versions.KINDS))
 
 
 def _keys_of(statement: bytes, checkpoint: bytes, held: Held, history: KeyHistory) -> Keys:

@@ -33,6 +33,7 @@ from notary.follow import (
     remembered,
 )
 from notary.keyhistory import ROTATIONS, KeyHistory, encode_rotations
+from notary.readable import Source
 from notary.signed_head import (
     Contradiction,
     Identity,
@@ -41,7 +42,7 @@ from notary.signed_head import (
     binary_exhibit,
     compare,
 )
-from notary.source import FolderSource, Source
+from notary.source import FolderSource
 from notary.statement import parse_statement
 from notary.succession import (
     GENESIS,

@@ -45,6 +45,7 @@ class EventKind(StrEnum):
     OPENED = "opened"
     DOWNLOADED = "downloaded"
     CERTIFICATE_ISSUED = "certificate-issued"
+    CERTIFICATE_WITHDRAWN = "certificate-withdrawn"
     SIGNED_IN = "signed-in"
     SIGN_IN_REFUSED = "sign-in-refused"
     SIGNED_OUT = "signed-out"

@@ -20,6 +20,7 @@ from notary.clock import Clock, rfc3339
 from notary.errors import MalformedInput, Unreachable, Unverifiable
 from notary.follow import Tree, open_tree, remembered
 from notary.keyhistory import KeyHistory
+from notary.readable import Source
 from notary.rotation import Rotation
 from notary.signed_head import (
     Contradiction,
@@ -29,7 +30,7 @@ from notary.signed_head import (
     compare,
     open_checkpoint,
 )
-from notary.source import HttpSource, Source
+from notary.source import HttpSource
 from notary.succession import Beside, believing, fetch_head, prove_history, recall
 from notary.tlog.note import MAX_NOTE_BYTES
 from notary.tlog.policy import Witness

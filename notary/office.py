@@ -75,6 +75,7 @@ from notary.tlog.note import VerifierKey
 from notary.tlog.policy import parse_policy
 from notary.trust import Trust
 from notary.tsa import EmbeddedTransport, HttpAuthority, TimestampAuthority
+from notary.withdrawing import Withdrawing
 from notary.witness import Witnesses
 from notary.witnessing import Witnessing
 from notary.wrapping import Wrapping
@@ -296,6 +297,15 @@ class Office:
             base_url=settings.base_url,
         )
 
+        self.withdrawing = Withdrawing(
+            database=self.database,
+            register=self.register,
+            ledger=self.ledger,
+            chronicle=self.chronicle,
+            keyring=self.keyring,
+            clock=self.clock,
+            origin=self.house.origin,
+        )
         self.keeping = Keeping(
             database=self.database,
             chronicle=self.chronicle,

@@ -7,7 +7,7 @@ are evidence (record, disclosures) are kept as the exact bytes that were hashed.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -296,6 +296,18 @@ def find_settled(connection: sa.Connection, account_id: str, key: str) -> tuple[
 def find_deposit(connection: sa.Connection, *where: sa.ColumnElement[bool]) -> Deposit | None:
     row = connection.execute(sa.select(DEPOSIT).where(*where)).first()
     return None if row is None else _deposit(row)
+
+
+def find_events(
+    connection: sa.Connection, deposit_id: str, kinds: Collection[EventKind]
+) -> tuple[CustodyEvent, ...]:
+    """The deposit's events of these kinds, in the order of the ledger."""
+    query = (
+        sa.select(CUSTODY)
+        .where(CUSTODY.c.deposit_id == deposit_id, CUSTODY.c.kind.in_([k.value for k in kinds]))
+        .order_by(CUSTODY.c.idx)
+    )
+    return tuple(_event(row) for row in connection.execute(query))
 
 
 def check_not_disposed(deposit: Deposit | None) -> None:

@@ -4,26 +4,15 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 from notary import outside
 from notary.errors import MalformedInput, Unreachable
+from notary.readable import Source
 
 TIMEOUT_S: Final = 20.0
 PAUSES_S: Final = (0.2, 1.0)
 """Before the second and the third try: one answer lost among many thousands must not end a copy."""
-
-
-class Source(Protocol):
-    """Several threads may read at once."""
-
-    name: str
-    """Says in messages what is read."""
-
-    def read(self, path: str, max_bytes: int) -> bytes | None:
-        """What stands at `path` (C2SP tlog-tiles, below the log's prefix); None where nothing
-        does. More than `max_bytes` is given cut off after the first byte too many, or refused.
-        Raises Unreachable."""
 
 
 class HttpSource:

@@ -23,9 +23,9 @@ from notary.keyhistory import (
     parse_rotations,
     read_history,
 )
+from notary.readable import Source
 from notary.rotation import digest_of
 from notary.signed_head import Contradiction, Exhibit, Identity, Kind, SignedHead
-from notary.source import Source
 from notary.statement import GENESIS_TYPE, ROTATION_TYPE, check_statement, parse_statement
 from notary.tlog.tile import TILE_WIDTH
 from storage.durable import replace_file

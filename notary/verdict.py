@@ -48,6 +48,10 @@ class Document:
     size: int
     is_certificate: bool = False
     """It is itself a certificate: handed in by mistake more often than not."""
+    name: str | None = None
+    """What the file is called where it lies."""
+    near: str | None = None
+    """Where it is not the registered file: the code of the likely reason that was tested."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,7 +21,6 @@ The same code answers the command line, the page and the API; words are in certs
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping
 from datetime import datetime
 
@@ -30,7 +29,7 @@ from certs.errors import CertificateMalformed, SealInvalid, UnsupportedFormat
 from certs.seal import check_seal
 from notary import statement as cose
 from notary.clock import rfc3339
-from notary.digest import EMPTY_SHA256, SHA256
+from notary.comparing import Comparison, compare, registered_content
 from notary.errors import (
     BadCertificate,
     BadInclusion,
@@ -54,8 +53,6 @@ from notary.tlog.policy import NONE
 from notary.trust import Trust
 from notary.verdict import Check, Document, Facts, Report, Status, Verdict
 
-_HEX = re.compile(r"[0-9a-f]{64}")
-
 
 class _Stop(Exception):
     """Ends the examination with a verdict on the certificate itself."""
@@ -76,7 +73,9 @@ def verify(data: bytes, document: Document | None, trust: Trust | None) -> Repor
     try:
         certificate = examination.read(data)
         facts = examination.examine(certificate, data)
-        verdict, code = examination.judge_document(facts, document)
+        comparison = compare(facts.sections, document)
+        examination.checks.extend(comparison.checks)
+        verdict, code = examination.with_time(comparison)
     except _Stop as stop:
         verdict, code = stop.verdict, stop.code
         if verdict is Verdict.NOT_GENUINE:
@@ -107,6 +106,15 @@ class _Examination:
 
     def _leave(self, name: str, code: str, detail: str) -> None:
         self.checks.append(Check(name=name, status=Status.NOT_MADE, code=code, detail=detail))
+
+    def with_time(self, comparison: Comparison) -> tuple[Verdict, str]:
+        """The verdict, once it is known what the timestamps proved."""
+        if comparison.verdict is Verdict.CONFIRMED:
+            if self._time_refused:
+                return Verdict.UNDECIDED, "timestamp_untrusted"
+            if self._unstamped:
+                return Verdict.CONFIRMED, "match_not_yet_anchored"
+        return comparison.verdict, comparison.code
 
     # --- the certificate -------------------------------------------------------------------
 
@@ -334,70 +342,3 @@ class _Examination:
             return None
         self._pass("timestamp", f"{stamp.covers}, {stamp.authority}, {rfc3339(gen_time)}")
         return gen_time
-
-    # --- the document ----------------------------------------------------------------------
-
-    def judge_document(self, facts: Facts, document: Document | None) -> tuple[Verdict, str]:
-        sha256, size = registered_content(facts.sections)
-        if document is None:
-            self._leave("document_digest", "no_document", "no document was given")
-            return Verdict.UNDECIDED, "no_document"
-        if sha256 is None:
-            self._leave("document_digest", "proof_missing", "section content is withheld")
-            return Verdict.UNDECIDED, "proof_missing"
-        ours = document.digests[SHA256]
-        if ours != sha256:
-            return Verdict.NOT_THIS_FILE, self._difference(document, sha256, size)
-        self._pass("document_digest", f"sha-256 {ours}")
-        if document.size != size:
-            # The digest would have to collide; the sizes tell that something is badly wrong.
-            self.checks.append(
-                Check(
-                    name="document_size",
-                    status=Status.FAILED,
-                    code="size_mismatch",
-                    detail=f"registered {size} bytes, got {document.size}",
-                )
-            )
-            return Verdict.NOT_THIS_FILE, "size_mismatch"
-        self._pass("document_size", f"{document.size} bytes")
-        if self._time_refused:
-            return Verdict.UNDECIDED, "timestamp_untrusted"
-        if self._unstamped:
-            return Verdict.CONFIRMED, "match_not_yet_anchored"
-        return Verdict.CONFIRMED, "match"
-
-    def _difference(self, document: Document, sha256: str, size: int | None) -> str:
-        code = "digest_mismatch"
-        if document.size == 0 and sha256 != EMPTY_SHA256:
-            code = "empty_file"
-        elif document.is_certificate:
-            code = "certificate_file_given"
-        self.checks.append(
-            Check(
-                name="document_digest",
-                status=Status.FAILED,
-                code=code,
-                detail=f"registered sha-256 {sha256}, got {document.digests[SHA256]}",
-            )
-        )
-        same = document.size == size
-        self.checks.append(
-            Check(
-                name="document_size",
-                status=Status.PASSED if same else Status.FAILED,
-                code=None if same else "size_mismatch",
-                detail=f"registered {size} bytes, got {document.size}",
-            )
-        )
-        return code
-
-
-def registered_content(sections: Mapping[str, object]) -> tuple[str | None, int | None]:
-    """(SHA-256 in hex, size) of the registered original; (None, None) where it is withheld."""
-    match sections.get("content"):
-        case {"digests": {"sha-256": str(sha256)}, "size": int(size)} if _HEX.fullmatch(
-            sha256
-        ) and not isinstance(size, bool):
-            return sha256, size
-    return None, None

@@ -28,7 +28,8 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "jobs traffic rebuild backup",
         "office",
         "batch issue fsck rotate stamping witnessing people monitor mirror admitting registering "
-        "replay auditing collect reconcile keeping disposing destruction rewrapping retaining",
+        "replay auditing collect reconcile keeping disposing destruction withdrawing rewrapping "
+        "retaining",
         "fsck_tree fsck_records fsck_keys fsck_journal fsck_standing batch_rows row_signing "
         "audit_part leftovers",
         "fsck_statements fixity sweep",
@@ -37,17 +38,20 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "journal_forget",
         "chronicle journal_read forgetting",
         "sequencer journal",
-        "succession",
+        "succession online",
         "house witness_house follow keyring journal_rows rereads migrate revisions",
-        "ledger register stamps accounts settings tsa witness cosigner halt source signing "
+        "ledger register stamps accounts settings tsa witness cosigner halt source signing asking "
         "issued issuers journal_tables audits holds disposals retention schema counters leases "
         "remains",
         "keystore digests",
         "wrapping",
         "authority outside pack keys hsm kms wrapping_files",
+        "verifying",
+        "handed",
         "report",
-        "verify verify_destruction custody access declaration admission standing",
-        "judged",
+        "superseding",
+        "verify verify_destruction custody access declaration admission standing versions",
+        "judged comparing nearmiss",
         "tsp trust provenance verdict",
         "cms",
         "certpath",
@@ -58,7 +62,7 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "cbor envelope",
         "tlog",
         "model",
-        "errors clock findings pace remembered",
+        "errors clock findings pace remembered readable",
     )
 )
 PURE = frozenset(
@@ -66,7 +70,8 @@ PURE = frozenset(
         "tlog signed_head der certpath cms tsp trust digest record statement receipt provenance "
         "rotation keyhistory declaration verify verify_destruction verdict judged custody access "
         "model errors admission issuer_key signed_statement cbor journal_segment keyplace "
-        "remembered envelope standing backup_format"
+        "remembered envelope standing backup_format versions comparing nearmiss superseding "
+        "readable"
     ).split()
 )
 IMPURE_MODULES = frozenset(
@@ -120,7 +125,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
         "notary/migrate.py", "notary/revisions/", "notary/backup.py", "notary/restore.py",
         "notary/counters.py", "notary/leases.py", "notary/remains.py", "notary/sweep.py",
         "notary/leftovers.py", "notary/fsck_standing.py", "notary/rewrapping.py",
-        "notary/retaining.py",
+        "notary/retaining.py", "notary/withdrawing.py",
     ),
     "prometheus_client": ("notary/web/status.py", "notary/traffic.py"),
 }  # fmt: skip

@@ -54,6 +54,8 @@ NOT_FOR_CLIENTS = {
     # Said on a page of its own, in its own words.
     "password_differs",
 }  # fmt: skip
+# Values that carry a code and are no errors.
+NOT_ERRORS = ("Check", "Problem", "Row", "Comparison")
 # What no text for users may claim, or call itself.
 FORBIDDEN = re.compile(
     r"tamper[- ]?proof|court[- ]admissible|block ?chain|notari[sz]|unforgeable|公证", re.IGNORECASE
@@ -295,7 +297,7 @@ def raised_codes() -> Iterator[tuple[str, str, str]]:
 def _codes(
     path: Path, line: int, name: str, keyword: ast.keyword
 ) -> Iterator[tuple[str, str, str]]:
-    if keyword.arg != "code" or not name[:1].isupper() or name in ("Check", "Problem"):
+    if keyword.arg != "code" or not name[:1].isupper() or name in NOT_ERRORS:
         return
     for node in ast.walk(keyword.value):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):

@@ -1,8 +1,8 @@
 """`notary verify`: offline, with nothing but the pure rooms. Also the whole of verify.pyz.
 
-Files are read here and hashed in one pass; the judging is notary.verify's, the words are those of
-certs/wording/. Exit status: 0 confirmed, 1 not this file or certificate not genuine, 2 cannot be
-decided, 3 superseded; 64 for a command line that cannot be followed.
+The judging is notary.verify's, of files notary.handed's, of many notary.verifying's; the words are
+those of certs/wording/. Exit status: 0 confirmed, 1 not this file or certificate not genuine,
+2 cannot be decided, 3 superseded; 64 for a command line that cannot be followed.
 """
 
 from __future__ import annotations
@@ -12,43 +12,37 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
 
-from certs.certificate import MAX_BYTES
-from certs.container import Contents, read_container
-from certs.errors import CertificateMalformed
 from certs.wording import LANGS, Lang, load_wording
-from notary.digest import SM3, Digester
+from notary import online
+from notary.asking import PlainSource
+from notary.cli import verify_batch
+from notary.cli.verify_frame import USAGE, Parser, UsageError, read_trust
 from notary.errors import MalformedInput
+from notary.handed import Unreadable, read_certificate
+from notary.handed import judge as judge_files
 from notary.report import registered_at, report_object
-from notary.trust import Trust, parse_trust
-from notary.verdict import Document, Report, Status
-from notary.verify import verify
+from notary.trust import Trust
+from notary.verdict import Report, Status
 from notary.verify_destruction import FIRST_MEMBER as DESTRUCTION
-from notary.verify_destruction import verify_destruction
 
-CHUNK = 1 << 20
-# How every certificate begins, its names being sorted; other JSON documents do not.
-FIRST_MEMBER = b'{"certificate_id":'
-USAGE = 64
+__all__ = ["USAGE", "judge", "main"]
+
 _MARKS = {Status.PASSED: "✓", Status.FAILED: "✗", Status.NOT_MADE: "–"}
 
 
-class UsageError(Exception):
-    """A file named on the command line cannot be read."""
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        # argparse's own 2 would say that the certificate could not be decided.
-        self.print_usage(sys.stderr)
-        self.exit(USAGE, f"{self.prog}: {message}\n")
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = _Parser(
+    given = _parse(arguments)
+    if given.batch is not None:
+        return verify_batch.run(given)
+    return run(given)
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = Parser(
         prog="notary verify",
-        description="Check a file against its certificate. Nothing is sent anywhere.",
+        description="Check a file against its certificate. Nothing is sent anywhere, unless "
+        "--online is given: then the ledger is read, and the certificate's number asked about.",
     )
     parser.add_argument(
         "file",
@@ -58,94 +52,85 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--certificate",
         "-c",
-        required=True,
         help="certificate.json, the certificate PDF, bundle.zip, or destruction.json",
     )
     parser.add_argument(
         "--trust", "-t", help="trust file, from a source other than the certificate's"
     )
+    parser.add_argument(
+        "--related",
+        action="append",
+        default=[],
+        metavar="CERTIFICATE",
+        help="another certificate whose file this one may be; may be given again",
+    )
+    parser.add_argument(
+        "--online",
+        metavar="URL",
+        help="also compare with the live ledger of the service at URL, and ask it whether the "
+        "certificate was replaced or withdrawn",
+    )
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.add_argument("--lang", choices=LANGS, default="en")
+    verify_batch.add_options(parser)
     given = parser.parse_args(arguments)
-    return run(
-        file=given.file, certificate=given.certificate, trust=given.trust, as_json=given.json,
-        lang=given.lang,
-    )  # fmt: skip
+    if (given.batch is None) == (given.certificate is None):
+        parser.error("one of --certificate and --batch is needed, and not both")
+    if given.batch is None and (given.report or given.sign or given.signed_report):
+        parser.error("--report, --signed-report and --sign belong to --batch")
+    if given.batch is not None and (given.file or given.online or given.related or given.json):
+        parser.error("with --batch no file, --related, --online or --json can be given")
+    return given
 
 
-def run(*, file: str | None, certificate: str, trust: str | None, as_json: bool, lang: Lang) -> int:
+def run(given: argparse.Namespace) -> int:
     """Judges, prints, and gives the exit status."""
     try:
-        report = judge(file, certificate, trust)
+        report = _judged(given)
     except UsageError as exc:
         print(f"notary verify: {exc}", file=sys.stderr)
         return USAGE
-    if as_json:
-        print(json.dumps(report_object(report, lang), ensure_ascii=False, indent=2))
+    if given.json:
+        print(json.dumps(report_object(report, given.lang), ensure_ascii=False, indent=2))
     else:
-        print(as_text(report, lang))
+        print(as_text(report, given.lang))
     return report.exit_status
 
 
-def judge(file: str | None, certificate: str, trust: str | None) -> Report:
+def _judged(given: argparse.Namespace) -> Report:
+    """Raises UsageError."""
+    report = judge(given.file, given.certificate, given.trust, related=given.related)
+    if given.online is None:
+        return report
+    try:
+        source = PlainSource(given.online)
+        data, _ = read_certificate(Path(given.certificate), (), with_original=False)
+    except (MalformedInput, Unreadable) as exc:
+        raise UsageError(str(exc)) from exc
+    if data.startswith(DESTRUCTION):
+        raise UsageError(
+            f"--online asks about a certificate; {given.certificate} is about a disposal"
+        )
+    return online.ask(report, data, _trust(given.trust), source)
+
+
+def judge(
+    file: str | None, certificate: str, trust: str | None, *, related: Sequence[str] = ()
+) -> Report:
     """Raises UsageError for files that cannot be read."""
-    believed = None if trust is None else _read_trust(trust)
-    path = Path(certificate)
     try:
-        with path.open("rb") as source:
-            try:
-                contents: Contents | None = read_container(source, path.name)
-            except CertificateMalformed:
-                contents = None
-            if contents is not None and contents.certificate.startswith(DESTRUCTION):
-                if file is not None:
-                    raise UsageError(f"{certificate} is about a disposal, not a file: leave {file}")
-                return verify_destruction(contents.certificate, believed)
-            document = None
-            if file is not None:
-                document = _read_document(Path(file))
-            elif contents is not None and contents.original is not None:
-                source.seek(contents.original.offset)
-                document = _digest(source, contents.original.size)
-    except OSError as exc:
-        raise UsageError(f"cannot read {certificate}: {exc.strerror}") from exc
-    return verify(b"" if contents is None else contents.certificate, document, believed)
+        return judge_files(
+            None if file is None else Path(file),
+            Path(certificate),
+            _trust(trust),
+            related=[Path(each) for each in related],
+        )
+    except Unreadable as exc:
+        raise UsageError(str(exc)) from exc
 
 
-def _read_trust(path: str) -> Trust:
-    try:
-        return parse_trust(Path(path).read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, MalformedInput) as exc:
-        raise UsageError(f"trust file {path}: {exc}") from exc
-
-
-def _read_document(path: Path) -> Document:
-    try:
-        with path.open("rb") as source:
-            document = _digest(source, None)
-            is_certificate = document.size <= MAX_BYTES and _is_certificate(source)
-    except OSError as exc:
-        raise UsageError(f"cannot read {path}: {exc.strerror}") from exc
-    return Document(digests=document.digests, size=document.size, is_certificate=is_certificate)
-
-
-def _is_certificate(source: Any) -> bool:
-    source.seek(0)
-    try:
-        contents = read_container(source.read(), "document")
-    except CertificateMalformed:
-        return False
-    return contents.original is None and contents.certificate.startswith(FIRST_MEMBER)
-
-
-def _digest(source: Any, size: int | None) -> Document:
-    digester = Digester((SM3,))
-    left = size
-    while chunk := source.read(CHUNK if left is None else min(CHUNK, left)):
-        digester.update(chunk)
-        if left is not None:
-            left -= len(chunk)
-    return Document(digests=digester.digests(), size=digester.size)
+def _trust(path: str | None) -> Trust | None:
+    return None if path is None else read_trust(path)
 
 
 # --- showing --------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from notary.web import (
     api,
     audits,
     batches,
+    certificates,
     issuers,
     limits,
     log,
@@ -77,7 +78,7 @@ def build(office: Office) -> APIFlask:
     limiter = limits.make_limiter(app, office)
     for blueprint in (
         api.bp, batches.bp, people.bp, verification.bp, log.bp, scitt.bp, scrapi.bp, issuers.bp,
-        audits.bp, standing.bp, remains.bp,
+        audits.bp, standing.bp, remains.bp, certificates.bp,
         status.bp, pages.bp,
     ):  # fmt: skip
         app.register_blueprint(blueprint)

@@ -124,6 +124,7 @@ def _limited(settings: Settings) -> tuple[tuple[str, int], ...]:
         ("scrapi.post_entry", settings.entries_per_minute),
         ("scrapi.show_entry", settings.entries_per_minute),
         ("verification.post_verify", settings.verify_per_minute),
+        ("certificates.status", settings.verify_per_minute),
         ("pages.verify_form", settings.verify_per_minute),
         ("pages.sign_in", settings.sign_in_per_minute),
         ("pages.sign_in_by_link", settings.sign_in_per_minute),

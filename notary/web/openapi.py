@@ -245,6 +245,14 @@ SCHEMAS: dict[str, dict[str, Any]] = {
     "NewCase": _object({"court": LABEL, "number": LABEL, "title": LABEL}),
     "NewParty": _object({"account": LABEL}),
     "Reason": _object({"reason": LABEL}),
+    "Reissued": _object({"deposit_id": UUID, "certificate_id": UUID, "version": INDEX}),
+    "CertificateWithdrawal": _object(
+        {
+            "certificates": {"type": "array", "items": UUID},
+            "reason": TEXT,
+            "event": ref("CustodyEvent"),
+        }
+    ),
     "NewRetention": _object({"until": TIME, "basis": LABEL}),
     "NewDisposal": _object({"reason": LABEL, "basis": LABEL}),
     "Retention": _object(

@@ -15,6 +15,7 @@ from notary.web import (
     pages_accounts,
     pages_audits,
     pages_cases,
+    pages_certificates,
     pages_entry,
     pages_remains,
     pages_standing,
@@ -26,13 +27,14 @@ from notary.web.problems import TITLES
 __all__ = ["ROOMS", "bp", "problem_page", "wants_page"]
 
 ROOMS = (
-    pages_accounts, pages_audits, pages_cases, pages_entry, pages_remains, pages_standing,
-    pages_verify,
+    pages_accounts, pages_audits, pages_cases, pages_certificates, pages_entry, pages_remains,
+    pages_standing, pages_verify,
 )  # fmt: skip
 """Named so that their views are hung on `bp` before it is hung on the application."""
 
 _ORDER = (
-    "v1", "batches", "verification", "log", "people", "standing", "audits", "remains", "status",
+    "v1", "certificates", "batches", "verification", "log", "people", "standing", "audits",
+    "remains", "status",
 )  # fmt: skip
 
 

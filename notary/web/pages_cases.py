@@ -15,6 +15,7 @@ from notary.provenance import SCHEMA as PROVENANCE
 from notary.record import parse_disclosure
 from notary.web import api, paging, present, uploads
 from notary.web.auth import office
+from notary.web.pages_certificates import withdrawal_of
 from notary.web.pages_frame import bp, go, in_other_language, link, may, person, render, said
 from notary.web.pages_standing import standing_of
 
@@ -179,6 +180,7 @@ def deposit(deposit_id: str) -> Response:
         stamped=stamped,
         documents=house.stamps.of_document(found.id),
         issued=house.issue.last_issued(found.id),
+        withdrawal=withdrawal_of(found),
         reread=house.auditing.rereads.last((found.index,)).get(found.index),
         remnant=house.reconciling.remains.of_deposits([found.id]).get(found.id),
         trail=_trail(found, events[:TRAIL], first=True),

@@ -87,12 +87,11 @@ def _again() -> HandedIn:
     size = form.get("size", "")
     if not (size.isascii() and size.isdigit() and len(size) < 18):
         raise MalformedInput(f"size is {size!r:.40}", code="form_malformed")
+    name = check_name(form["name"]) if form.get("name") else None
     document = Document(
         digests=parse_digests({SHA256: form["sha256"]}),
         size=int(size),
         is_certificate=form.get("is_certificate") == "1",
+        name=name,
     )
-    name = form.get("name")
-    return HandedIn(
-        certificate=certificate, document=document, file_name=check_name(name) if name else None
-    )
+    return HandedIn(certificate=certificate, document=document, file_name=name)

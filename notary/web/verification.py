@@ -113,7 +113,10 @@ def read_hand_in(request: Request) -> HandedIn:
     document = None
     if "file" in seen:
         document = Document(
-            digests=digester.digests(), size=digester.size, is_certificate=_looks_like_one(head)
+            digests=digester.digests(),
+            size=digester.size,
+            is_certificate=_looks_like_one(head),
+            name=file_name,
         )
     return HandedIn(
         certificate=_machine_part(certificate.getvalue()), document=document, file_name=file_name

@@ -22,7 +22,11 @@ VERDICTS = {
         "match_digest_only_record",
         "disposal_confirmed",
     },
-    "not_this_file": {"digest_mismatch", "size_mismatch", "empty_file", "certificate_file_given"},
+    "not_this_file": {
+        "digest_mismatch", "size_mismatch", "empty_file", "certificate_file_given",
+        "bytes_appended", "line_ends_only", "bom_only", "same_name_other_size", "redacted_copy",
+        "derivative_of", "other_exhibit",
+    },
     "not_genuine": {
         "signature_invalid",
         "certificate_altered",
@@ -31,6 +35,7 @@ VERDICTS = {
         "inclusion_proof_invalid",
         "checkpoint_invalid",
         "timestamp_invalid",
+        "checkpoint_inconsistent",
     },
     "undecided": {
         "unknown_key",
@@ -42,9 +47,12 @@ VERDICTS = {
         "timestamp_untrusted",
         "service_unreachable",
         "not_authorised_or_unknown",
+        "service_answer_invalid",
+        "document_unreadable",
+        "no_certificate",
     },
-    "superseded": {"certificate_reissued"},
-}
+    "superseded": {"certificate_reissued", "certificate_withdrawn"},
+}  # fmt: skip
 CHECKS = (
     "certificate_format",
     "certificate_signature",
@@ -56,6 +64,8 @@ CHECKS = (
     "log_keys",
     "witnesses",
     "witness_policy",
+    "consistency",
+    "supersession",
     "timestamp",
     "document_digest",
     "document_size",

@@ -40,6 +40,8 @@ from certs.destruction import (
     sign_destruction,
 )
 from certs.errors import CertificateMalformed, UnsupportedFormat
+from certs.status import StatusDraft, StatusEntry, parse_status, sign_status
+from certs.verification import VerificationDraft, make_verification, parse_verification
 from notary import declaration
 from notary.admission import AdmittedKey, admitted, parse_kid, parse_policy_document
 from notary.backup_format import Manifest, Part, encode_frame, parse_frames, parse_manifest
@@ -151,6 +153,20 @@ DESTRUCTION = sign_destruction(
     ),
     KEY,
 )  # fmt: skip
+STATUS = StatusDraft(
+    certificate_id="0190b5a0-0000-7000-8000-000000000002",
+    registration="0190b5a0-0000-7000-8000-000000000001", origin="log.example/court", version=1,
+    status="withdrawn", newest=1, since=datetime(2026, 11, 24, tzinfo=UTC), reason="by order",
+    disposed=False, stated_at=datetime(2026, 11, 25, tzinfo=UTC),
+    entry=StatusEntry(
+        record=RECORD.text, disclosures=RECORD.disclosures, statement=STATEMENT, index=1, size=3,
+        inclusion_proof=(bytes(32),), checkpoint=NOTE.encode().decode(),
+    ),
+)  # fmt: skip
+VERIFICATION = VerificationDraft(
+    made_at=datetime(2026, 11, 24, tzinfo=UTC), software="verifier 1", trust_sha256=None, total=1,
+    verdicts={"confirmed": 1}, codes={"match": 1}, table="results.csv", table_sha256="00" * 32,
+)  # fmt: skip
 CHAIN = Chain()
 CHAIN.rotate(5)
 POLICY = f"log {VKEY}\n# one\nwitness w {ML_DSA.verifier.encode()}\ngroup g 1 w\nquorum g\n"
@@ -174,22 +190,6 @@ def _file(name: str) -> bytes:
     return (CERTIFICATE / name).read_bytes()
 
 
-AT = datetime(2026, 11, 24, tzinfo=UTC)
-DESTRUCTION = sign_destruction(
-    DestructionDraft(
-        disposal_id="d", deposit_id="e", deposit_index=1,
-        issuer=Issuer(name="House", origin="log.example", software="evidence-notary/1"),
-        reason="over", basis="law", requested=Act(by="one", at=AT), approved=Act(by="two", at=AT),
-        destroyed=Destroyed(details_at=AT, key_at=None, object="removed", object_at=AT),
-        entry=Entry(
-            record="{}", disclosures=("a",), statement=b"s", index=2, size=3,
-            inclusion_proof=(bytes(32),), checkpoint="log.example\n3\n",
-        ),
-        issued_at=AT,
-    ),
-    KEY,
-)  # fmt: skip
-
 PARSERS: dict[str, Parser] = {
     "certs.destruction.parse_destruction": Parser(
         parse=parse_destruction,
@@ -207,6 +207,19 @@ PARSERS: dict[str, Parser] = {
         parse=parse_certificate,
         error=(CertificateMalformed, UnsupportedFormat),
         samples=(_file("certificate.json"),),
+    ),
+    "certs.status.parse_status": Parser(
+        parse=parse_status,
+        error=(CertificateMalformed, UnsupportedFormat),
+        samples=(sign_status(STATUS, KEY).encode(),),
+    ),
+    "certs.verification.parse_verification": Parser(
+        parse=parse_verification,
+        error=CertificateMalformed,
+        samples=(
+            make_verification(VERIFICATION, KEY).encode(),
+            make_verification(VERIFICATION, None).encode(),
+        ),
     ),
     "notary.admission.parse_kid": malformed(parse_kid, "a2V5LTE"),
     "notary.admission.parse_policy_document": malformed(parse_policy_document, ADMITTED.encode()),

@@ -13,8 +13,8 @@ from notary.errors import MalformedInput, Unreachable, Unverifiable
 from notary.follow import Withheld
 from notary.monitor import MOST_EVIDENCE, Monitor, Stale, keep_evidence
 from notary.office import Office
+from notary.readable import Source
 from notary.signed_head import Contradiction, Identity, Kind
-from notary.source import Source
 from notary.tlog.checkpoint import Checkpoint, encode_base64, parse_checkpoint_text
 from notary.tlog.cosignature import Ed25519Cosigner
 from notary.tlog.note import Ed25519Signer, Note, parse_note, sign_note

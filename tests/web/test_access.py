@@ -46,6 +46,9 @@ TABLE = {
     "GET /v1/deposits/{deposit_id}/receipt.cose": PAPER,
     "GET /v1/deposits/{deposit_id}/statement.cose": PAPER,
     "GET /v1/deposits/{deposit_id}/transparent-statement.cose": PAPER,
+    "POST /v1/deposits/{deposit_id}/certificate/reissue": "403 400 403 403 403 403 403 401",
+    "POST /v1/deposits/{deposit_id}/certificate/withdrawal": "403 400 403 403 403 403 403 401",
+    "GET /v1/certificates/{certificate_id}/status": "404 404 404 404 404 404 404 404",
     "POST /v1/batches": "                     403   201   403    403   403      201    201  401",
     "GET /v1/batches/{batch_id}": "           403   404   403    403   403      200    404  401",
     "POST /v1/cases": "                       403   201   403    403   403      201    201  401",
@@ -206,6 +209,7 @@ def stage(service: Service, staff: Staff) -> Stage:
         clients=clients,
         names={
             "deposit_id": deposit["id"],
+            "certificate_id": str(uuid.uuid4()),
             "case": cases[0]["number"],
             "case_id": cases[0]["id"],
             "batch_id": batch.headers["Location"].rpartition("/")[2],
