@@ -18,7 +18,7 @@ from notary.web.api import as_json
 from notary.web.auth import office
 from notary.web.openapi import BYTES, UUID, answer, describe, json_body, query, ref
 from notary.web.present import event as shown_event
-from notary.web.standing import known_deposit, texts
+from notary.web.standing import texts
 
 bp = APIBlueprint("certificates", __name__, url_prefix="/v1", enable_openapi=False)
 
@@ -33,7 +33,7 @@ bp = APIBlueprint("certificates", __name__, url_prefix="/v1", enable_openapi=Fal
 )
 def reissue(deposit_id: str) -> Response:
     by = auth.principal()
-    deposit = known_deposit(by, deposit_id, Act.WITHDRAW_CERTIFICATE)
+    deposit = office().intake.known_deposit(by, deposit_id, Act.WITHDRAW_CERTIFICATE)
     issued = office().issue.reissue(deposit, by=by, reason=texts("reason")["reason"])
     return as_json(_issued(deposit, issued), 201)
 
@@ -48,7 +48,7 @@ def reissue(deposit_id: str) -> Response:
 )
 def withdraw(deposit_id: str) -> Response:
     by = auth.principal()
-    deposit = known_deposit(by, deposit_id, Act.WITHDRAW_CERTIFICATE)
+    deposit = office().intake.known_deposit(by, deposit_id, Act.WITHDRAW_CERTIFICATE)
     event = office().withdrawing.withdraw(by, deposit, reason=texts("reason")["reason"])
     return as_json(_withdrawn(event), 201)
 

@@ -9,7 +9,6 @@ from flask import Response, request
 from notary.access import Act
 from notary.model import Deposit
 from notary.versions import terms_of, withdrawn
-from notary.web import standing
 from notary.web.auth import office
 from notary.web.pages_frame import bp, go, link, person
 
@@ -25,7 +24,7 @@ def withdrawal_of(deposit: Deposit) -> dict[str, Any] | None:
 @bp.post("/deposits/<deposit_id>/certificate/withdrawal")
 def withdraw_certificate(deposit_id: str) -> Response:
     by = person()
-    deposit = standing.known_deposit(by, deposit_id, Act.WITHDRAW_CERTIFICATE)
+    deposit = office().intake.known_deposit(by, deposit_id, Act.WITHDRAW_CERTIFICATE)
     office().withdrawing.withdraw(by, deposit, reason=request.form.get("reason", ""))
     return go(link("pages.deposit", deposit_id=deposit.id))
 
@@ -33,6 +32,6 @@ def withdraw_certificate(deposit_id: str) -> Response:
 @bp.post("/deposits/<deposit_id>/certificate/reissue")
 def reissue_certificate(deposit_id: str) -> Response:
     by = person()
-    deposit = standing.known_deposit(by, deposit_id, Act.WITHDRAW_CERTIFICATE)
+    deposit = office().intake.known_deposit(by, deposit_id, Act.WITHDRAW_CERTIFICATE)
     office().issue.reissue(deposit, by=by, reason=request.form.get("reason", ""))
     return go(link("pages.deposit", deposit_id=deposit.id))
