@@ -18,9 +18,11 @@ from segno.encoder import DataOverflowError
 
 from certs.certificate import Certificate
 from certs.errors import RenderFailed
+from certs.form import Form
+from certs.form_sheet import build_form_sheet
 from certs.glyphs import EMBEDDED, Coverage, read_ranges
 from certs.sheet import build_sheet, qr_content
-from certs.wording import Lang, load_wording
+from certs.wording import PaperLang, load_wording
 
 STANDARDS: list[typst.PDFStandard] = ["a-3a", "ua-1"]
 
@@ -31,11 +33,15 @@ _NO_GLYPH = "could not be displayed"
 def render_pdf(
     certificate: Certificate,
     *,
-    lang: Lang,
+    lang: PaperLang,
     verify_url: str | None,
     reread_at: datetime | None = None,
+    form: Form | None = None,
 ) -> bytes:
     """The PDF of `certificate` in `lang`, the same bytes for the same input.
+
+    `form` is a court profile filled in for this certificate: its pages follow the certificate's,
+    and its data is attached as `profile.json`.
 
     `verify_url` goes into the QR code; None puts the file's digest there. `reread_at` is when the
     stored original was last read again and found whole: by the issuer's word, beside the
@@ -45,30 +51,36 @@ def render_pdf(
     """
     own = read_ranges(pylopdf_fonts_zh_cn.sans_path())
     try:
-        return _compile(certificate, lang, Coverage(own, EMBEDDED), verify_url, reread_at)
+        return _compile(certificate, lang, Coverage(own, EMBEDDED), verify_url, reread_at, form)
     except RenderFailed as exc:
         if _NO_GLYPH not in str(exc):
             raise
     # A combination that no single font has, say a Chinese character with a Greek accent: codes
     # for everything that the main font does not have by itself.
-    return _compile(certificate, lang, Coverage(own), verify_url, reread_at)
+    return _compile(certificate, lang, Coverage(own), verify_url, reread_at, form)
 
 
 def _compile(
     certificate: Certificate,
-    lang: Lang,
+    lang: PaperLang,
     coverage: Coverage,
     verify_url: str | None,
     reread_at: datetime | None,
+    form: Form | None,
 ) -> bytes:
-    sheet = build_sheet(
-        certificate, load_wording(lang), coverage, verify_url=verify_url, reread_at=reread_at
-    )
+    words = load_wording(lang)
+    sheet = build_sheet(certificate, words, coverage, verify_url=verify_url, reread_at=reread_at)
     inputs = {
         "sheet": json.dumps(sheet, ensure_ascii=False),
         "certificate": certificate.encode().decode("utf-8"),
         "qr": _qr_svg(qr_content(certificate, verify_url=verify_url)[0]),
     }
+    if form is not None:
+        sheet["form"] = build_form_sheet(form, words, coverage)
+        inputs |= {
+            "sheet": json.dumps(sheet, ensure_ascii=False),
+            "profile": form.encode().decode(),
+        }
     try:
         return typst.compile(
             _TEMPLATE,

@@ -33,6 +33,7 @@ from notary.destruction import Destructions
 from notary.disposing import Disposing
 from notary.envelope import sealed_size
 from notary.errors import Corrupt, MalformedInput, Unreachable
+from notary.forms import Forms
 from notary.halt import Halt
 from notary.house import (
     check_published,
@@ -298,6 +299,12 @@ class Office:
             trust=lambda: self.trust,
             witness_policy=policy,
             base_url=settings.base_url,
+        )
+        self.forms = Forms(
+            register=self.register,
+            rereads=Rereads(self.database),
+            keyring=self.keyring,
+            trust=lambda: self.trust,
         )
 
         self.keeping = Keeping(
