@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from certs.form import DRAFT, FILE_NAME, Answer, Answered, FilledPart, Form
 from certs.glyphs import Coverage, Run
 from certs.profile import Source, Words
+from certs.sheet import groups
 from certs.wording import Wording
 
 Sheet = dict[str, object]
+
+_DIGEST = re.compile(r"\b[0-9a-f]{64,128}\b")
+# Characters: what is still read at a glance in bold.
+_SHORT = 160
 
 
 def build_form_sheet(form: Form, wording: Wording, coverage: Coverage) -> Sheet:
@@ -101,13 +107,19 @@ class _Drawing:
             "label": self._lines(fact.label),
             "who": self._say(f"by_{fact.by}"),
             "text": [] if fact.text is None else self._lines(fact.text),
-            "lines": [] if fact.choices else self._runs(answer.lines),
+            "lines": [] if fact.choices else [self._line(line) for line in answer.lines],
             "choices": self._choices(answer),
             "note": self._note(answer),
-            "blanks": fact.lines if answer.answered is Answered.BLANK else 0,
+            "caption_only": bool(fact.choices) and answer.answered is Answered.BLANK,
+            "blanks": fact.lines if answer.answered is Answered.BLANK and not fact.choices else 0,
+            "short": fact.kind == "affirm",
             "caption": self._say(f"caption_{fact.kind}", who=self._say(f"by_{fact.by}")),
             "absent": answer.answered is Answered.NOT_RECORDED and self._say("not_recorded"),
         }
+
+    def _line(self, line: str) -> Sheet:
+        grouped = _DIGEST.sub(lambda found: " ".join(groups(found[0])), line)
+        return {"runs": self.coverage.runs(grouped), "strong": len(line) <= _SHORT}
 
     def _choices(self, answer: Answer) -> list[Sheet]:
         ticked = None if answer.stated is None else answer.stated.value

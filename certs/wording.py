@@ -19,14 +19,6 @@ PaperLang = Literal["en", "zh", "en+zh"]
 """What a paper can be written in: one language, or both on one sheet."""
 PAPER_LANGS: tuple[PaperLang, ...] = ("en", "zh", "en+zh")
 
-# In both languages at once: what is joined into sentences, and times, have one neutral form.
-_NEUTRAL = {
-    "calendar.date": "{year}-{month}-{day:02d}",
-    "calendar.moment": "{date}, {clock} UTC",
-    "calendar.months": "01 02 03 04 05 06 07 08 09 10 11 12",
-    "pdf.list_separator": ", ",
-}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerdictWords:
@@ -103,16 +95,16 @@ class Wording:
 @cache
 def load_wording(lang: PaperLang) -> Wording:
     """The wording of one of PAPER_LANGS. In `en+zh` each text is the English one and, where it
-    differs, the Chinese one behind it."""
+    differs, the Chinese one behind it, unless its own file has another."""
+    source = resources.files("certs").joinpath("wording", f"{lang}.toml")
+    texts = _flat(tomllib.loads(source.read_text("utf-8")))
     if lang == "en+zh":
         english, chinese = load_wording("en").texts, load_wording("zh").texts
-        both = {
+        texts = {
             key: text if text == chinese[key] else f"{text} {chinese[key]}"
             for key, text in english.items()
-        }
-        return Wording(lang=lang, texts=both | _NEUTRAL)
-    source = resources.files("certs").joinpath("wording", f"{lang}.toml")
-    return Wording(lang=lang, texts=_flat(tomllib.loads(source.read_text("utf-8"))))
+        } | texts
+    return Wording(lang=lang, texts=texts)
 
 
 @cache
