@@ -28,7 +28,7 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "jobs traffic rebuild backup",
         "office",
         "batch issue fsck rotate stamping witnessing people monitor mirror admitting registering "
-        "replay auditing collect reconcile keeping disposing destruction",
+        "replay auditing collect reconcile keeping disposing destruction forms",
         "fsck_tree fsck_records fsck_keys fsck_journal batch_rows row_signing audit_part leftovers",
         "fsck_statements fixity sweep",
         "intake fsck_columns",

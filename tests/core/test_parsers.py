@@ -31,7 +31,8 @@ import notary
 from certs.canonical import parse_canonical, parse_json
 from certs.certificate import parse_certificate
 from certs.container import read_container
-from certs.errors import CertificateMalformed, UnsupportedFormat
+from certs.errors import CertificateMalformed, ProfileMalformed, UnsupportedFormat
+from certs.profile import parse_profile
 from notary import declaration
 from notary.admission import AdmittedKey, admitted, parse_kid, parse_policy_document
 from notary.backup_format import Manifest, Part, encode_frame, parse_frames, parse_manifest
@@ -160,6 +161,14 @@ PARSERS: dict[str, Parser] = {
         parse=parse_certificate,
         error=(CertificateMalformed, UnsupportedFormat),
         samples=(_file("certificate.json"),),
+    ),
+    "certs.profile.parse_profile": Parser(
+        parse=parse_profile,
+        error=ProfileMalformed,
+        samples=tuple(
+            Path(certs.__file__).with_name("profiles").joinpath(f"{name}.toml").read_bytes()
+            for name in ("uk-cea-9", "eu-ts-41")
+        ),
     ),
     "notary.admission.parse_kid": malformed(parse_kid, "a2V5LTE"),
     "notary.admission.parse_policy_document": malformed(parse_policy_document, ADMITTED.encode()),
