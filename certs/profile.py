@@ -25,8 +25,9 @@ Absent = Literal["refuse", "name"]
 BYS: tuple[By, ...] = ("system", "party", "expert")
 HAND: tuple[Kind, ...] = ("affirm", "sign")
 """What nobody can state for another: an affirmation and a signature. Always blank."""
-READ = ("text", "cited", "unread")
-"""How this project knows a source: read in its own text, cited by others, or not read yet."""
+READ = ("text", "cited", "unread", "none")
+"""How this project knows a source: read in its own text, cited by others, not read yet, or that
+there is no rule at all."""
 MAX_BYTES = 64 * 1024
 MAX_LINES = 8
 
