@@ -113,6 +113,15 @@ class Timestamp:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Withheld:
+    """A section that the record has and this certificate keeps to itself: its name, by the
+    issuer's word, and the digest that the record lists for it."""
+
+    section: str
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Times:
     """The four times, aware UTC. `timestamped_at` is None until a token covers the entry."""
 
@@ -135,6 +144,7 @@ class UnsignedCertificate:
     """All that a certificate says. `seal.sign_certificate` turns it into a `Certificate`.
 
     `record` is the record's canonical JSON text; `disclosures` are RFC 9901 disclosure texts.
+    `withheld` are the sections of a redacted one that were left out of them.
     """
 
     certificate_id: str
@@ -148,6 +158,7 @@ class UnsignedCertificate:
     timestamps: tuple[Timestamp, ...]
     times: Times
     keys: Keys
+    withheld: tuple[Withheld, ...] = ()
 
     def unsigned_bytes(self) -> bytes:
         """What is signed: the type, a line feed, the canonical JSON without `signature`."""
@@ -195,7 +206,7 @@ def _read(data: bytes, known: Mapping[str, Any]) -> Certificate:
     type_ = top.member("type").text()
     if type_ != TYPE and type_.startswith(_FAMILY):
         raise UnsupportedFormat(f"certificate is of type {type_!r}, known is {TYPE!r}")
-    part = top.members(*_MEMBERS)
+    part = top.members(*_MEMBERS, maybe=("withheld",))
     part["type"].one_of((TYPE,))
     stamps, keys = known.get("timestamps"), known.get("keys")
     return Certificate(
@@ -210,6 +221,7 @@ def _read(data: bytes, known: Mapping[str, Any]) -> Certificate:
         timestamps=part["timestamps"].each(64, _timestamp) if stamps is None else stamps,
         times=_times(part["times"]),
         keys=_keys(part["keys"]) if keys is None else keys,
+        withheld=_withheld(part["withheld"]) if "withheld" in part else (),
         signature=read_signature(part["signature"]),
     )
 
@@ -256,6 +268,21 @@ def _timestamp(node: Node) -> Timestamp:
         self_operated=part["self_operated"].boolean(),
         response=part["response"].base64(),
         chain=part["chain"].each(16, lambda item: item.base64()),
+    )
+
+
+def _withheld(node: Node) -> tuple[Withheld, ...]:
+    """At least one: what has nothing to say is not there, so that a certificate has one form."""
+    found = node.each(64, _withheld_section)
+    if not found:
+        raise CertificateMalformed(f"{node.where} is empty")
+    return found
+
+
+def _withheld_section(node: Node) -> Withheld:
+    part = node.members("section", "digest")
+    return Withheld(
+        section=part["section"].text(_NOT_EMPTY), digest=part["digest"].base64url(exactly=32)
     )
 
 
@@ -334,7 +361,14 @@ def _unsigned_members(certificate: UnsignedCertificate) -> dict[str, object]:
             "statement": [_key_members(key) for key in certificate.keys.statement],
             "certificate": [_key_members(key) for key in certificate.keys.certificate],
         },
+        **({"withheld": _withheld_members(certificate)} if certificate.withheld else {}),
     }
+
+
+def _withheld_members(certificate: UnsignedCertificate) -> list[dict[str, object]]:
+    return [
+        {"section": each.section, "digest": b64url(each.digest)} for each in certificate.withheld
+    ]
 
 
 def signature_members(signature: Signature) -> dict[str, object]:

@@ -6,7 +6,10 @@ CertsError
 ├── SealInvalid            the certificate is not what its issuer signed
 ├── UnknownKey             signed by a key that the caller does not trust
 ├── OriginalDiffers        the original handed in for a bundle is not the registered one
-└── RenderFailed           the PDF could not be drawn
+├── RenderFailed           the PDF could not be drawn
+├── ProfileMalformed       the bytes are not a court profile
+├── FactMissing            a profile needs a fact from the system, and there is none
+└── FactRefused            a fact was stated that is not for a person to state here
 
 Messages are lower case, quote values and show both sides.
 """
@@ -42,3 +45,21 @@ class OriginalDiffers(CertsError):
 
 class RenderFailed(CertsError):
     code = "render_failed"
+
+
+class ProfileMalformed(CertsError):
+    code = "profile_malformed"
+
+
+class FactMissing(CertsError):
+    """`fact` is the id of the first one that is missing."""
+
+    code = "fact_missing"
+
+    def __init__(self, message: str, *, fact: str) -> None:
+        super().__init__(message)
+        self.fact = fact
+
+
+class FactRefused(CertsError):
+    code = "fact_refused"

@@ -19,9 +19,11 @@ from segno.encoder import DataOverflowError
 
 from certs.certificate import Certificate
 from certs.errors import RenderFailed
+from certs.form import Form
+from certs.form_sheet import build_form_sheet
 from certs.glyphs import EMBEDDED, Coverage, read_ranges
 from certs.sheet import build_sheet, qr_content
-from certs.wording import Lang, load_wording
+from certs.wording import PaperLang, load_wording
 
 STANDARDS: list[typst.PDFStandard] = ["a-3a", "ua-1"]
 
@@ -32,11 +34,15 @@ _NO_GLYPH = "could not be displayed"
 def render_pdf(
     certificate: Certificate,
     *,
-    lang: Lang,
+    lang: PaperLang,
     verify_url: str | None,
     reread_at: datetime | None = None,
+    form: Form | None = None,
 ) -> bytes:
     """The PDF of `certificate` in `lang`, the same bytes for the same input.
+
+    `form` is a court profile filled in for this certificate: its pages follow the certificate's,
+    and its data is attached as `profile.json`.
 
     `verify_url` goes into the QR code; None puts the file's digest there. `reread_at` is when the
     stored original was last read again and found whole: by the issuer's word, beside the
@@ -44,7 +50,7 @@ def render_pdf(
     when it cannot be drawn, CertificateMalformed when the record, a disclosure or the checkpoint
     cannot be read.
     """
-    return covered(lambda coverage: _draw(certificate, lang, coverage, verify_url, reread_at))
+    return covered(lambda coverage: _draw(certificate, lang, coverage, verify_url, reread_at, form))
 
 
 def covered(draw: Callable[[Coverage], bytes]) -> bytes:
@@ -77,19 +83,23 @@ def compile_template(template: Path, inputs: dict[str, str], issued_at: datetime
 
 def _draw(
     certificate: Certificate,
-    lang: Lang,
+    lang: PaperLang,
     coverage: Coverage,
     verify_url: str | None,
     reread_at: datetime | None,
+    form: Form | None,
 ) -> bytes:
-    sheet = build_sheet(
-        certificate, load_wording(lang), coverage, verify_url=verify_url, reread_at=reread_at
-    )
+    words = load_wording(lang)
+    sheet = build_sheet(certificate, words, coverage, verify_url=verify_url, reread_at=reread_at)
+    if form is not None:
+        sheet["form"] = build_form_sheet(form, words, coverage)
     inputs = {
         "sheet": json.dumps(sheet, ensure_ascii=False),
         "certificate": certificate.encode().decode("utf-8"),
         "qr": _qr_svg(qr_content(certificate, verify_url=verify_url)[0]),
     }
+    if form is not None:
+        inputs["profile"] = form.encode().decode()
     of = f"certificate {certificate.certificate_id}"
     return compile_template(_TEMPLATE, inputs, certificate.times.issued_at, of)
 

@@ -94,6 +94,8 @@ def read_sections(certificate: Certificate) -> Sections:
             raise CertificateMalformed(f"section {name!r} is disclosed twice")
         found[name] = section
     withheld, unclear = _withheld(found.keys(), len(committed) - len(found))
+    if certificate.withheld:
+        withheld, unclear = _named(certificate, committed, found.keys()), frozenset()
     return Sections(
         registration_id=record.member("id").text(),
         content=_content(found["content"]) if "content" in found else None,
@@ -113,6 +115,21 @@ def _disclosed(disclosure: str) -> tuple[str, Node]:
         raise CertificateMalformed("disclosure is not [salt, name, value]")
     name = triple[1].text()
     return name, Node(triple[2].value, name)
+
+
+def _named(certificate: Certificate, committed: Set[str], disclosed: Set[str]) -> frozenset[str]:
+    """The withheld sections by the names that the issuer gives them."""
+    names = [each.section for each in certificate.withheld]
+    digests = {b64url(each.digest) for each in certificate.withheld}
+    shown = {b64url(hashlib.sha256(d.encode("ascii")).digest()) for d in certificate.disclosures}
+    if (
+        len(set(names)) != len(names)
+        or disclosed & set(names)
+        or len(digests) != len(names)
+        or digests != committed - shown
+    ):
+        raise CertificateMalformed(f"withheld sections {names} are not those of the record")
+    return frozenset(names)
 
 
 def _withheld(disclosed: Set[str], hidden: int) -> tuple[frozenset[str], frozenset[str]]:

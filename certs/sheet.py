@@ -106,6 +106,7 @@ class _Drawing:
                 ],
             },
             "foot": self._foot(),
+            "form": None,
         }
 
     def _say(self, key: str, **values: object) -> str:

@@ -15,6 +15,9 @@ from typing import Literal
 
 Lang = Literal["en", "zh"]
 LANGS: tuple[Lang, ...] = ("en", "zh")
+PaperLang = Literal["en", "zh", "en+zh"]
+"""What a paper can be written in: one language, or both on one sheet."""
+PAPER_LANGS: tuple[PaperLang, ...] = ("en", "zh", "en+zh")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +44,7 @@ class CheckWords:
 class Wording:
     """The words of one language: `texts` by dotted key, as they are nested in the file."""
 
-    lang: Lang
+    lang: PaperLang
     texts: Mapping[str, str]
 
     def text(self, key: str, **values: object) -> str:
@@ -90,10 +93,18 @@ class Wording:
 
 # Cached: packaged text that cannot change while the program runs.
 @cache
-def load_wording(lang: Lang) -> Wording:
-    """The wording of one of LANGS."""
+def load_wording(lang: PaperLang) -> Wording:
+    """The wording of one of PAPER_LANGS. In `en+zh` each text is the English one and, where it
+    differs, the Chinese one behind it, unless its own file has another."""
     source = resources.files("certs").joinpath("wording", f"{lang}.toml")
-    return Wording(lang=lang, texts=_flat(tomllib.loads(source.read_text("utf-8"))))
+    texts = _flat(tomllib.loads(source.read_text("utf-8")))
+    if lang == "en+zh":
+        english, chinese = load_wording("en").texts, load_wording("zh").texts
+        texts = {
+            key: text if text == chinese[key] else f"{text} {chinese[key]}"
+            for key, text in english.items()
+        } | texts
+    return Wording(lang=lang, texts=texts)
 
 
 @cache

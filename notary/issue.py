@@ -24,9 +24,10 @@ from certs.certificate import (
     UnsignedCertificate,
     parse_certificate,
 )
+from certs.form import Form
 from certs.pdf import render_pdf
 from certs.seal import sign_certificate
-from certs.wording import LANGS, Lang
+from certs.wording import LANGS, PaperLang
 from notary import __version__, access, register, versions
 from notary.access import Act
 from notary.chronicle import Chronicle
@@ -185,7 +186,7 @@ class Issue:
         latest = self._latest(deposit_id)
         return None if latest is None else (latest.version, parse_rfc3339(latest.issued_at))
 
-    def pdf(self, issued: Issued, *, lang: Lang) -> bytes:
+    def pdf(self, issued: Issued, *, lang: PaperLang, form: Form | None = None) -> bytes:
         """Drawn anew each time: it also says when the original was last found whole."""
         index = issued.certificate.log.index
         last = self._rereads.last((index,)).get(index)
@@ -194,6 +195,7 @@ class Issue:
             lang=lang,
             verify_url=f"{self._base_url}/verify",
             reread_at=last.at if last is not None and last.finding is None else None,
+            form=form,
         )
 
     def proof(self, issued: Issued) -> bytes:

@@ -32,6 +32,7 @@ from notary.counters import Counters
 from notary.destruction import Destructions
 from notary.disposing import Disposing
 from notary.errors import Corrupt, MalformedInput, Unreachable
+from notary.forms import Forms
 from notary.halt import Halt
 from notary.house import (
     check_published,
@@ -295,6 +296,12 @@ class Office:
             trust=lambda: self.trust,
             witness_policy=policy,
             base_url=settings.base_url,
+        )
+        self.forms = Forms(
+            register=self.register,
+            rereads=Rereads(self.database),
+            keyring=self.keyring,
+            trust=lambda: self.trust,
         )
 
         self.withdrawing = Withdrawing(

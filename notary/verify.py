@@ -6,6 +6,7 @@ The checks, in the order they are made:
  2. certificate_signature   its issuer's signature over all of it
  3. log_keys                its keys are those of the trust file (without one: embedded keys only)
  4. record, disclosures     each section shown is one that the record commits to
+    withheld                each section left out is one too, where any is
  5. statement               signed by a statement key, over this record
  6. checkpoint              the signed tree head: origin, size, signatures
  7. inclusion               the statement is the leaf at its index under that root
@@ -26,6 +27,7 @@ from datetime import datetime
 
 from certs.certificate import Certificate, Key, LogEntry, Timestamp, parse_certificate
 from certs.errors import CertificateMalformed, SealInvalid, UnsupportedFormat
+from certs.reading import b64url
 from certs.seal import check_seal
 from notary import statement as cose
 from notary.clock import rfc3339
@@ -45,7 +47,7 @@ from notary.judged import (
     open_log_checkpoint,
     trusted_keys,
 )
-from notary.record import EVIDENCE, disclosed, parse_record
+from notary.record import EVIDENCE, disclosed, disclosure_digest, parse_record
 from notary.remembered import remembering
 from notary.tlog import merkle
 from notary.tlog.note import VerifierKey, open_note, parse_note
@@ -199,7 +201,30 @@ class _Examination:
             raise self._fail("record", "record_mismatch", exc) from exc
         self._pass("record")
         self._pass("disclosures", ", ".join(sections))
+        self._withheld(certificate, record, sections)
         return sections, record
+
+    def _withheld(
+        self, certificate: Certificate, record: Mapping[str, object], sections: Mapping[str, object]
+    ) -> None:
+        """What is left out stands in the record by its digest: it can only be shown unchanged."""
+        committed = record["_sd"]
+        assert isinstance(committed, list)
+        shown = {disclosure_digest(disclosure) for disclosure in certificate.disclosures}
+        hidden = set(committed) - shown
+        names = [each.section for each in certificate.withheld]
+        if names:
+            listed = [b64url(each.digest) for each in certificate.withheld]
+            doubled = len(set(names)) < len(names) or len(set(listed)) < len(listed)
+            if doubled or set(listed) != hidden or set(names) & sections.keys():
+                error = BadCertificate(
+                    f"certificate withholds {names} by {sorted(listed)}, the record leaves "
+                    f"{sorted(hidden)}"
+                )
+                raise self._fail("withheld", "certificate_altered", error)
+        if hidden:
+            named = ", ".join(names) or f"{len(hidden)} not named"
+            self._pass("withheld", f"{named}: withheld, provably unchanged")
 
     def _statement(self, certificate: Certificate, keys: tuple[Key, ...]) -> bytes:
         """The leaf hash."""

@@ -29,7 +29,7 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "office",
         "batch issue fsck rotate stamping witnessing people monitor mirror admitting registering "
         "replay auditing collect reconcile keeping disposing destruction withdrawing rewrapping "
-        "retaining",
+        "retaining forms",
         "fsck_tree fsck_records fsck_keys fsck_journal fsck_standing batch_rows row_signing "
         "audit_part leftovers",
         "fsck_statements fixity sweep",

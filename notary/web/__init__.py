@@ -25,6 +25,7 @@ from notary.web import (
     log,
     openapi,
     pages,
+    papers,
     people,
     problems,
     remains,
@@ -78,7 +79,7 @@ def build(office: Office) -> APIFlask:
     limiter = limits.make_limiter(app, office)
     for blueprint in (
         api.bp, batches.bp, people.bp, verification.bp, log.bp, scitt.bp, scrapi.bp, issuers.bp,
-        audits.bp, standing.bp, remains.bp, certificates.bp,
+        audits.bp, standing.bp, remains.bp, certificates.bp, papers.bp,
         status.bp, pages.bp,
     ):  # fmt: skip
         app.register_blueprint(blueprint)

@@ -20,7 +20,7 @@ from notary.errors import Conflict, MalformedInput, Rejected
 from notary.model import Case, Deposit, EventKind, Principal, check_label, uuid7
 from notary.provenance import MAX_BYTES as PROVENANCE_BYTES
 from notary.register import insert_case, insert_party
-from notary.web import auth, paging, present, uploads
+from notary.web import auth, paging, papers, present, uploads
 from notary.web.auth import office
 from notary.web.openapi import (
     BYTES,
@@ -176,12 +176,14 @@ def show_deposit(deposit_id: str) -> Response:
     "The certificate, machine part",
     answers={200: answer("the certificate", {"type": "object"}, media=CERTIFICATE_TYPE)},
     problems=(404, 410),
+    parameters=[papers.SECTIONS],
     path=ID,
 )
 def certificate_json(deposit_id: str) -> Response:
     by = auth.principal()
+    sections = papers.sections()
     deposit = _known(by, deposit_id, Act.ISSUE_CERTIFICATE)
-    issued = office().issue.certificate(deposit, by=by)
+    issued = papers.showing(office().issue.certificate(deposit, by=by), sections)
     return _file(issued.json, CERTIFICATE_TYPE, f"certificate-{deposit.id}.json")
 
 
@@ -189,19 +191,20 @@ def certificate_json(deposit_id: str) -> Response:
 @describe(
     "The certificate for people, the machine part attached",
     answers={200: answer("the certificate", BYTES, media="application/pdf")},
-    problems=(404, 410),
-    parameters=[LANG],
+    problems=(404, 409, 410),
+    parameters=papers.PAPER,
     path=ID,
 )
 def certificate_pdf(deposit_id: str) -> Response:
     by = auth.principal()
-    lang = language()
+    want = papers.asked()
     deposit = _known(by, deposit_id, Act.ISSUE_CERTIFICATE)
-    issued = office().issue.certificate(deposit, by=by)
+    issued = papers.showing(office().issue.certificate(deposit, by=by), want.sections)
+    form = papers.filled(by, deposit, issued, want, {})
     return _file(
-        office().issue.pdf(issued, lang=lang),
+        office().issue.pdf(issued, lang=want.lang, form=form),
         "application/pdf",
-        f"certificate-{deposit.id}-{lang}.pdf",
+        papers.paper_name(deposit, want),
     )
 
 

@@ -316,6 +316,59 @@ SCHEMAS: dict[str, dict[str, Any]] = {
             "disclosures": {"type": "array", "items": TEXT},
         }
     ),
+    "Words": _object({"en": TEXT, "zh": TEXT}),
+    "ProfileFact": _object(
+        {
+            "id": TEXT,
+            "part": TEXT,
+            "by": {"type": "string", "enum": ["system", "party", "expert"]},
+            "kind": {"type": "string", "enum": ["value", "text", "choice", "affirm", "sign"]},
+            "label": ref("Words"),
+            "text": nullable(ref("Words")),
+            "source": TEXT,
+            "refused_without": {"type": "boolean"},
+            "choices": {
+                "type": "array",
+                "items": _object({"id": TEXT, "label": ref("Words")}),
+            },
+        }
+    ),
+    "Profile": _object(
+        {
+            "id": TEXT,
+            "version": {"type": "integer", "minimum": 1},
+            "draft": {"const": True},
+            "title": ref("Words"),
+            "jurisdiction": ref("Words"),
+            "purpose": ref("Words"),
+            "sources": {
+                "type": "array",
+                "items": _object(
+                    {"id": TEXT, "rule": ref("Words"), "requires": ref("Words"), "read": TEXT}
+                ),
+            },
+            "facts": {"type": "array", "items": ref("ProfileFact")},
+            "proves": {"type": "array", "items": ref("Words")},
+            "proves_not": {"type": "array", "items": ref("Words")},
+        }
+    ),
+    "Profiles": _object({"items": {"type": "array", "items": ref("Profile")}}),
+    "StatedFacts": _object(
+        {
+            "facts": {
+                "type": "object",
+                "description": "by the fact's id in the profile",
+                "additionalProperties": _object(
+                    {
+                        "value": {"type": "string", "minLength": 1, "maxLength": 2000},
+                        "stated_by": {"type": "string", "minLength": 1, "maxLength": 300},
+                        "capacity": nullable({"type": "string", "minLength": 1, "maxLength": 300}),
+                    },
+                    optional=("capacity",),
+                ),
+            }
+        }
+    ),
     "Limits": _object(
         {
             "file_bytes": INDEX,

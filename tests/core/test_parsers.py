@@ -39,7 +39,8 @@ from certs.destruction import (
     parse_destruction,
     sign_destruction,
 )
-from certs.errors import CertificateMalformed, UnsupportedFormat
+from certs.errors import CertificateMalformed, ProfileMalformed, UnsupportedFormat
+from certs.profile import parse_profile
 from certs.status import StatusDraft, StatusEntry, parse_status, sign_status
 from certs.verification import VerificationDraft, make_verification, parse_verification
 from notary import declaration
@@ -207,6 +208,14 @@ PARSERS: dict[str, Parser] = {
         parse=parse_certificate,
         error=(CertificateMalformed, UnsupportedFormat),
         samples=(_file("certificate.json"),),
+    ),
+    "certs.profile.parse_profile": Parser(
+        parse=parse_profile,
+        error=ProfileMalformed,
+        samples=tuple(
+            Path(certs.__file__).with_name("profiles").joinpath(f"{name}.toml").read_bytes()
+            for name in ("uk-cea-9", "eu-ts-41")
+        ),
     ),
     "certs.status.parse_status": Parser(
         parse=parse_status,

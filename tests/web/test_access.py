@@ -40,6 +40,9 @@ TABLE = {
     "GET /v1/deposits/{deposit_id}/content": PAPER,
     "GET /v1/deposits/{deposit_id}/certificate.json": PAPER,
     "GET /v1/deposits/{deposit_id}/certificate.pdf": PAPER,
+    "POST /v1/deposits/{deposit_id}/certificate.pdf?profile=generic": PAPER,
+    "GET /v1/deposits/{deposit_id}/profile.json?profile=generic": PAPER,
+    "GET /v1/profiles": PUBLIC,
     "GET /v1/deposits/{deposit_id}/bundle.zip": PAPER,
     "GET /v1/deposits/{deposit_id}/timestamp.tsr": PAPER,
     "GET /v1/deposits/{deposit_id}/proof.tlog-proof": PAPER,
@@ -139,6 +142,8 @@ class Stage:
         return {"key_id": unrevoked[-1].id}
 
     def _body(self, door: str) -> dict[str, Any]:
+        if "certificate.pdf" in door and door.startswith("POST"):
+            return {"json": {"facts": {}}}
         if door.partition("?")[0] == "POST /v1/deposits":
             return {"data": uuid.uuid4().bytes}
         if door == "POST /v1/batches":
