@@ -15,10 +15,12 @@ import sqlalchemy as sa
 from certs.bundle import write_bundle
 from certs.certificate import (
     Certificate,
+    EvidenceRecordOf,
     Issuer,
     Key,
     Keys,
     LogEntry,
+    Revocation,
     Times,
     Timestamp,
     UnsignedCertificate,
@@ -32,6 +34,7 @@ from notary.chronicle import Chronicle
 from notary.clock import Clock, parse_rfc3339, rfc3339
 from notary.digest import SHA256
 from notary.errors import BadSignature, Conflict, Corrupt, KeyMissing, NotFound, Unverifiable
+from notary.evidence import DocumentRecord, Evidence
 from notary.issued import CERTIFICATE
 from notary.judged import meet_policy
 from notary.keyhistory import KeyHistory
@@ -42,6 +45,7 @@ from notary.model import Deposit, EventKind, Principal, uuid7
 from notary.originals import Originals
 from notary.pack import pack
 from notary.rereads import Rereads
+from notary.revocations import Revocations
 from notary.stamps import CHECKPOINT, ORIGINAL, Stamped, Stamps, Token
 from notary.statement import parse_statement
 from notary.tlog.note import parse_note
@@ -74,6 +78,8 @@ class Issue:
         database: Database,
         ledger: Ledger,
         stamps: Stamps,
+        evidence: Evidence,
+        revocations: Revocations,
         chronicle: Chronicle,
         originals: Originals,
         rereads: Rereads,
@@ -89,6 +95,8 @@ class Issue:
         self._database = database
         self._ledger = ledger
         self._stamps = stamps
+        self._evidence = evidence
+        self._revocations = revocations
         self._chronicle = chronicle
         self._originals = originals
         self._rereads = rereads
@@ -104,7 +112,9 @@ class Issue:
         """The newest certificate, made now if there is none or more tokens have come."""
         stamped = self._stamps.covering(deposit.index)
         documents = self._stamps.of_document(deposit.id)
+        records = self._evidence.of(deposit)
         tokens = (0 if stamped is None else len(stamped.tokens)) + len(documents)
+        tokens += sum(each.timestamps for each in records)
         latest = self._latest(deposit.id)
         if latest is not None and latest.tokens >= tokens:
             return self._issued(latest)
@@ -112,7 +122,9 @@ class Issue:
         now = self._clock.now()
         id_ = uuid7(now, self._randomness(10))
         held = self._keyring.fresh()
-        draft = self._draft(deposit, stamped, documents, held, id_=id_, version=version, now=now)
+        draft = self._draft(
+            deposit, stamped, documents, records, held, id_=id_, version=version, now=now
+        )
         try:
             certificate = sign_certificate(draft, held.keys.certificate)
         except KeyMissing:
@@ -220,6 +232,7 @@ class Issue:
         deposit: Deposit,
         stamped: Stamped | None,
         documents: tuple[Token, ...],
+        records: tuple[DocumentRecord, ...],
         held: Held,
         *,
         id_: str,
@@ -230,8 +243,8 @@ class Issue:
         head, size, proof = self._ledger.prove_inclusion(deposit.index, size)
         checkpoint = head.checkpoint if stamped is None else stamped.checkpoint
         (statement,) = self._ledger.entries(deposit.index, 1)
-        stamps = [_timestamp(CHECKPOINT, t) for t in (stamped.tokens if stamped else ())]
-        stamps += [_timestamp(ORIGINAL, token) for token in documents]
+        stamps = [self._timestamp(CHECKPOINT, t) for t in (stamped.tokens if stamped else ())]
+        stamps += [self._timestamp(ORIGINAL, token) for token in documents]
         return UnsignedCertificate(
             certificate_id=id_,
             version=version,
@@ -252,11 +265,48 @@ class Issue:
             times=Times(
                 received_at=deposit.received_at,
                 registered_at=deposit.registered_at,
-                timestamped_at=None if stamped is None else stamped.first_time(),
+                timestamped_at=None if stamped is None else stamped.time(),
                 issued_at=now,
+                timestamp_quorum=self._stamps.quorum if self._stamps.quorum > 1 else None,
+            ),
+            evidence_records=tuple(
+                EvidenceRecordOf(
+                    authority=each.authority,
+                    self_operated=each.self_operated,
+                    record=each.record,
+                    certificates=each.certificates,
+                )
+                for each in records
             ),
             keys=_keys_of(statement, checkpoint, held, self._keyring.history()),
         )
+
+    def _timestamp(self, covers: str, token: Token) -> Timestamp:
+        known = self._revocations.of(token.chain)
+        revocation = None
+        if known.crls or known.responses:
+            revocation = Revocation(crls=known.crls, responses=known.responses)
+        return Timestamp(
+            covers=covers,
+            authority=token.authority,
+            self_operated=token.self_operated,
+            response=token.response,
+            chain=token.chain,
+            revocation=revocation,
+        )
+
+    def evidence_record(self, deposit: Deposit, authority: str | None = None) -> bytes:
+        """The RFC 4998 record of the original: by that authority, else by the first outside one,
+        else the house's own. Raises NotFound (`evidence_record_pending`)."""
+        records = self._evidence.of(deposit)
+        wanted = [each for each in records if authority in (None, each.authority)]
+        if not wanted:
+            of = "" if authority is None else f" by {authority!r:.200}"
+            raise NotFound(
+                f"there is no evidence record{of} yet: the period's token has not come",
+                code="evidence_record_pending",
+            )
+        return min(wanted, key=lambda each: each.self_operated).record
 
     def _policy_met(self, checkpoint: bytes) -> str | None:
         """The policy, where the cosignatures meet it: those of an earlier one may not, and when
@@ -303,14 +353,4 @@ def _keys_of(statement: bytes, checkpoint: bytes, held: Held, history: KeyHistor
         log=tuple(key.encode() for key in known.log if (key.name, key.key_id) in lines),
         statement=tuple(key for key in map(Key.of, known.statement) if key.kid == kid),
         certificate=(Key.of(raw_public(held.keys.certificate)),),
-    )
-
-
-def _timestamp(covers: str, token: Token) -> Timestamp:
-    return Timestamp(
-        covers=covers,
-        authority=token.authority,
-        self_operated=token.self_operated,
-        response=token.response,
-        chain=token.chain,
     )

@@ -27,12 +27,17 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "restore",
         "jobs traffic rebuild backup",
         "office",
+        "rehashing",
+        "archiving",
         "batch issue fsck rotate stamping witnessing people monitor mirror admitting registering "
         "replay auditing collect reconcile keeping disposing destruction",
-        "fsck_tree fsck_records fsck_keys fsck_journal batch_rows row_signing audit_part leftovers",
+        "fsck_tree fsck_records fsck_keys fsck_journal batch_rows row_signing audit_part leftovers "
+        "revocation_watch",
         "fsck_statements fixity sweep",
         "intake fsck_columns",
-        "originals",
+        "originals evidence",
+        "archive_stamps",
+        "hash_trees",
         "journal_forget",
         "chronicle journal_read forgetting",
         "sequencer journal",
@@ -40,12 +45,15 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "house witness_house follow keyring journal_rows rereads migrate revisions",
         "ledger register stamps accounts settings tsa witness cosigner halt source signing "
         "issued issuers journal_tables audits holds disposals retention schema counters leases "
-        "remains",
+        "remains revocations",
         "keystore digests",
         "authority outside pack keys hsm kms wrapping",
         "report",
         "verify custody access declaration admission standing",
+        "verify_time",
         "judged",
+        "ers",
+        "revocation",
         "tsp trust provenance verdict",
         "cms",
         "certpath",
@@ -64,7 +72,7 @@ PURE = frozenset(
         "tlog signed_head der certpath cms tsp trust digest record statement receipt provenance "
         "rotation keyhistory declaration verify verdict judged custody access model errors "
         "admission issuer_key signed_statement cbor journal_segment keyplace remembered envelope "
-        "standing backup_format"
+        "standing backup_format ers revocation verify_time"
     ).split()
 )
 IMPURE_MODULES = frozenset(
@@ -117,7 +125,8 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
         "notary/keeping.py", "notary/disposing.py", "notary/destruction.py", "notary/schema.py",
         "notary/migrate.py", "notary/revisions/", "notary/backup.py", "notary/restore.py",
         "notary/counters.py", "notary/leases.py", "notary/remains.py", "notary/sweep.py",
-        "notary/leftovers.py",
+        "notary/leftovers.py", "notary/hash_trees.py", "notary/archive_stamps.py",
+        "notary/revocations.py",
     ),
     "prometheus_client": ("notary/web/status.py", "notary/traffic.py"),
 }  # fmt: skip

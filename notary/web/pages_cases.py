@@ -178,6 +178,7 @@ def deposit(deposit_id: str) -> Response:
         sections=sections,
         stamped=stamped,
         documents=house.stamps.of_document(found.id),
+        has_record=bool(house.evidence.of(found)),
         issued=house.issue.last_issued(found.id),
         reread=house.auditing.rereads.last((found.index,)).get(found.index),
         remnant=house.reconciling.remains.of_deposits([found.id]).get(found.id),
@@ -198,6 +199,7 @@ _DOWNLOADS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("bundle", "bundle", {}),
     ("original", "content", {}),
     ("timestamp", "timestamp", {}),
+    ("evidence_record", "evidence_record", {}),
     ("proof", "proof", {}),
 )
 

@@ -39,6 +39,8 @@ VERDICTS = {
         "no_document",
         "witness_quorum_missing",
         "timestamp_untrusted",
+        "timestamp_revoked",
+        "timestamp_quorum_missing",
         "service_unreachable",
         "not_authorised_or_unknown",
     },
@@ -56,6 +58,9 @@ CHECKS = (
     "witnesses",
     "witness_policy",
     "timestamp",
+    "revocation",
+    "timestamp_quorum",
+    "evidence_record",
     "document_digest",
     "document_size",
 )
