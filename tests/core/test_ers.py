@@ -14,6 +14,7 @@ from notary.ers import (
     ArchiveTimestamp,
     Chain,
     EvidenceRecord,
+    chain_algorithm,
     join,
     levels_of,
     parse_evidence_record,
@@ -82,6 +83,9 @@ def three_renewals() -> EvidenceRecord:
     return EvidenceRecord(algorithms=("sha256", "sha512"), chains=(chain, second))
 
 
+RECORD = three_renewals()
+
+
 def verify(record: EvidenceRecord, **otherwise: object) -> list[object]:
     read = parse_evidence_record(record.encode())
     given = {"digests": DIGESTS, "roots": [ROOT.der], **otherwise}
@@ -134,18 +138,136 @@ def test_every_prefix_of_the_renewals_is_a_record() -> None:
     ],
 )
 def test_every_wrong_order_is_refused(wrong: Callable[[Chain, Chain], tuple[Chain, ...]]) -> None:
-    chains = wrong(*three_renewals().chains)
-    used = dict.fromkeys("sha512" if c[0] in three_renewals_second(chains) else "sha256" for c in chains)
-    record = EvidenceRecord(algorithms=tuple(used), chains=chains)
+    chains = wrong(*RECORD.chains)
+    names = tuple(dict.fromkeys(chain_algorithm(chain) for chain in chains))
+    record = EvidenceRecord(algorithms=names, chains=chains)
     with pytest.raises((BadEvidenceRecord, Unverifiable)):
         verify(record)
     with pytest.raises(RefusedError):
         rederive(record.encode(), DIGESTS)
 
 
-def three_renewals_second(chains: tuple[Chain, ...]) -> list[ArchiveTimestamp]:
-    return [stamp for chain in chains for stamp in chain if _is_sha512(stamp)]
+# --- refusals ---------------------------------------------------------------------------------
 
 
-def _is_sha512(stamp: ArchiveTimestamp) -> bool:
-    return bytes.fromhex("608648016503040203") in stamp.token[:200]
+def test_another_document_is_refused_by_each_chain() -> None:
+    for name in DIGESTS:
+        other = {**DIGESTS, name: hashlib.new(name, b"another").digest()}
+        refused(RECORD, "evidence_record_hash", digests=other)
+        with pytest.raises(RefusedError):
+            rederive(RECORD.encode(), other)
+
+
+def test_a_digest_that_is_not_at_hand_leaves_it_undecided() -> None:
+    only = {"sha256": DIGESTS["sha256"]}
+    refused(RECORD, "evidence_record_digest", digests=only)
+
+
+def test_a_root_that_is_not_trusted_leaves_it_undecided() -> None:
+    other = issue("another root", ca=True, valid=(NOW - DAY, NOW + 40 * YEAR))
+    refused(RECORD, "timestamp_untrusted", roots=[other.der])
+
+
+def test_a_renewal_after_the_certificate_ended_is_refused() -> None:
+    first = first_chain()
+    late = (first, *renewed(first, SECOND, 2 * YEAR + DAY))
+    refused(EvidenceRecord(algorithms=("sha256",), chains=(late,)), "evidence_record_order")
+
+
+def test_a_hash_tree_renewal_after_the_certificate_ended_is_refused() -> None:
+    chain = (first_chain(),)
+    record = EvidenceRecord(
+        algorithms=("sha256", "sha512"),
+        chains=(chain, rehashed((chain,), SECOND, 2 * YEAR + DAY)),
+    )
+    refused(record, "evidence_record_order")
+
+
+def test_a_renewal_older_than_what_it_renews_is_refused() -> None:
+    first = first_chain(at=2 * DAY)
+    chain = (first, *renewed(first, SECOND, DAY))
+    refused(EvidenceRecord(algorithms=("sha256",), chains=(chain,)), "evidence_record_order")
+
+
+def test_another_algorithm_within_a_chain_is_refused() -> None:
+    first = first_chain()
+    mixed = (first, *renewed(first, SECOND, YEAR, "sha512"))
+    record = EvidenceRecord(algorithms=("sha256",), chains=(mixed,))
+    refused(record, "evidence_record_algorithm")
+
+
+@pytest.mark.parametrize("names", [("sha512", "sha256"), ("sha256",), ("sha256", "sha384")])
+def test_algorithms_that_are_not_those_of_its_chains_are_refused(names: tuple[str, ...]) -> None:
+    refused(replace(RECORD, algorithms=names), "evidence_record_algorithm")
+
+
+def test_a_time_stamp_that_names_another_algorithm_than_its_token_is_refused() -> None:
+    chain, second = RECORD.chains
+    said = replace(chain[0], algorithm="sha512")
+    refused(replace(RECORD, chains=((said, chain[1]), second)), "evidence_record_algorithm")
+
+
+def test_a_time_stamp_may_name_its_token_s_own_algorithm() -> None:
+    chain = (replace(first_chain(), algorithm="sha256"),)
+    record = EvidenceRecord(algorithms=("sha256",), chains=(chain,))
+    assert verify(record) == [NOW]
+    assert len(rederive(record.encode(), DIGESTS)) == 1
+
+
+def test_an_aged_record_is_said_to_be_one() -> None:
+    record = EvidenceRecord(algorithms=("sha256",), chains=((first_chain(),),))
+    assert verify(record, at=NOW + YEAR) == [NOW]
+    refused(record, "evidence_record_aged", at=NOW + 3 * YEAR)
+
+
+def test_hashes_out_of_order_or_none_are_malformed() -> None:
+    chain, second = RECORD.chains
+    assert chain[0].reduced is not None
+    first, *rest = chain[0].reduced
+    for lists in ((first[::-1], *rest), ((), *rest), (), ((first[0], *first), *rest)):
+        spoilt = (replace(chain[0], reduced=lists), chain[1])
+        with pytest.raises(MalformedInput):
+            parse_evidence_record(replace(RECORD, chains=(spoilt, second)).encode())
+
+
+@pytest.mark.parametrize("chains", [(), ((),)])
+def test_no_chain_and_an_empty_one_are_malformed(chains: tuple[Chain, ...]) -> None:
+    with pytest.raises(MalformedInput):
+        parse_evidence_record(EvidenceRecord(algorithms=(), chains=chains).encode())
+
+
+def test_a_hash_that_is_changed_or_left_out_is_refused() -> None:
+    chain, second = RECORD.chains
+    assert chain[0].reduced is not None
+    for at in range(len(chain[0].reduced)):
+        spoilt = list(chain[0].reduced)
+        spoilt[at] = tuple(sorted({bytes(32), *spoilt[at][1:]}))
+        changed = (replace(chain[0], reduced=tuple(spoilt)), chain[1])
+        refused(replace(RECORD, chains=(changed, second)), "evidence_record_hash")
+        del spoilt[at]
+        shorter = (replace(chain[0], reduced=tuple(spoilt)), chain[1])
+        refused(replace(RECORD, chains=(shorter, second)), "evidence_record_hash")
+
+
+def test_a_token_of_another_record_is_refused() -> None:
+    chain, second = RECORD.chains
+    spoilt = (replace(chain[0], token=FIRST.stamp(bytes(32), timedelta(0))), chain[1])
+    refused(replace(RECORD, chains=(spoilt, second)), "evidence_record_hash")
+
+
+@pytest.mark.parametrize("bit", [0x01, 0x80])
+def test_no_byte_can_be_flipped(bit: int) -> None:
+    encoded = RECORD.encode()
+    for at in range(len(encoded)):
+        flipped = bytearray(encoded)
+        flipped[at] ^= bit
+        with pytest.raises(NotaryError):
+            record = parse_evidence_record(bytes(flipped))
+            verify_evidence_record(record, digests=DIGESTS, roots=[ROOT.der])
+
+
+def test_what_is_read_is_what_is_written() -> None:
+    assert parse_evidence_record(RECORD.encode()) == RECORD
+    for cut in (b"", RECORD.encode()[:-1], RECORD.encode() + b"\x00"):
+        with pytest.raises(MalformedInput):
+            parse_evidence_record(cut)

@@ -53,8 +53,8 @@ class Record(core.Sequence):  # type: ignore[misc]
     _fields = [  # noqa: RUF012
         ("version", core.Integer),
         ("algorithms", core.SequenceOf, {"spec": algos.DigestAlgorithm}),
-        ("crypto_infos", core.Any, {"implicit": 0, "optional": True}),
-        ("encryption_info", core.Any, {"implicit": 1, "optional": True}),
+        ("crypto_infos", Attributes, {"implicit": 0, "optional": True}),
+        ("encryption_info", Attributes, {"implicit": 1, "optional": True}),
         ("sequence", Chains),
     ]
 
@@ -80,7 +80,9 @@ def _derive(record: Any, documents: Mapping[str, bytes]) -> list[tuple[bytes, by
     so_far: list[bytes] = []
     last_time = None
     for chain in record["sequence"]:
-        name = _info(chain[0]["time_stamp"])["message_imprint"]["hash_algorithm"]["algorithm"].native
+        name = _info(chain[0]["time_stamp"])["message_imprint"]["hash_algorithm"][
+            "algorithm"
+        ].native
         if name not in [each["algorithm"].native for each in record["algorithms"]]:
             raise RefusedError(f"{name} is not named")
         value = documents[name]
