@@ -95,16 +95,32 @@ class ArchiveStamps:
             rows = connection.execute(query.order_by(TREE.c.id).limit(limit))
             return tuple(tree_of_row(row) for row in rows)
 
-    def ageing(self, before: datetime, *, limit: int) -> tuple[Stamp, ...]:
-        """The last of their chains whose certificates end before that, the soonest first."""
+    def ageing(self, now: datetime, before: datetime, *, limit: int) -> tuple[Stamp, ...]:
+        """The last of their chains whose certificates end after `now` and `before` that, the
+        soonest first."""
         query = (
             sa.select(STAMP)
-            .where(STAMP.c.is_last.is_(True), STAMP.c.expires_at < rfc3339(before))
+            .where(
+                STAMP.c.is_last.is_(True),
+                STAMP.c.expires_at > rfc3339(now),
+                STAMP.c.expires_at < rfc3339(before),
+            )
             .order_by(STAMP.c.expires_at, STAMP.c.id)
             .limit(limit)
         )
         with self._database.reading() as connection:
             return tuple(_stamp(row) for row in connection.execute(query))
+
+    def ended(self, now: datetime) -> tuple[tuple[str, int], ...]:
+        """(authority, number of its sequences) that were not renewed in time."""
+        query = (
+            sa.select(STAMP.c.authority, sa.func.count())
+            .where(STAMP.c.is_last.is_(True), STAMP.c.expires_at <= rfc3339(now))
+            .group_by(STAMP.c.authority)
+            .order_by(STAMP.c.authority)
+        )
+        with self._database.reading() as connection:
+            return tuple((name, count) for name, count in connection.execute(query))
 
     def algorithm_of(self, tree_id: int) -> str:
         with self._database.reading() as connection:

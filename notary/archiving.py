@@ -188,14 +188,15 @@ class Archiving:
     def renew(self, *, within: timedelta | None = None) -> Renewal:
         """§5.2, for every sequence whose newest certificates end within that, or within the
         house's own setting. Too late it is where they have ended: such a sequence is left."""
-        renewed, left = 0, []
+        renewed = 0
         now = self._clock.now()
+        left = [
+            f"{count} sequences of {authority!r}: their certificates ended, it is too late"
+            for authority, count in self._stamps.ended(now)
+        ]
         beyond = now + (self._renew_before if within is None else within)
         due: dict[tuple[str, str], list[Stamp]] = {}
-        for stamp in self._stamps.ageing(beyond, limit=RENEWED_AT_ONCE):
-            if stamp.expires_at <= now:
-                left.append(f"tree {stamp.tree_id}: {stamp.given_by!r} ended {stamp.expires_at}")
-                continue
+        for stamp in self._stamps.ageing(now, beyond, limit=RENEWED_AT_ONCE):
             algorithm = self._stamps.algorithm_of(stamp.tree_id)
             due.setdefault((algorithm, stamp.authority), []).append(stamp)
         for (algorithm, authority), stamps in due.items():

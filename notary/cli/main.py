@@ -56,6 +56,7 @@ LOADED_WHEN_ASKED_FOR = {
     "audit": "notary.cli.audit",
     "resume": "notary.cli.resume",
     "reconcile": "notary.cli.reconcile",
+    "renew": "notary.cli.renew",
 }
 """Command to the module that holds it under that name. No command waits until the web server, the
 queue and the rest of what the others need are loaded."""
