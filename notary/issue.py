@@ -36,7 +36,7 @@ from notary.digest import SHA256
 from notary.errors import BadSignature, Conflict, Corrupt, KeyMissing, NotFound, Unverifiable
 from notary.evidence import DocumentRecord, Evidence
 from notary.issued import CERTIFICATE
-from notary.judged import meet_policy
+from notary.judged import judge_standing, meet_policy
 from notary.keyhistory import KeyHistory
 from notary.keyring import Held, Keyring
 from notary.keys import raw_public
@@ -45,14 +45,17 @@ from notary.model import Deposit, EventKind, Principal, uuid7
 from notary.originals import Originals
 from notary.pack import pack
 from notary.rereads import Rereads
+from notary.revocation import State
 from notary.revocations import Revocations
 from notary.stamps import CHECKPOINT, ORIGINAL, Stamped, Stamps, Token
 from notary.statement import parse_statement
 from notary.tlog.note import parse_note
 from notary.tlog.proof import TlogProof
 from notary.trust import Trust
+from notary.tsp import parse_response
 from notary.verdict import Document, Verdict
 from notary.verify import verify
+from notary.verify_time import REVOKED
 from storage.database import Database
 
 SOFTWARE = f"evidence-notary {__version__}"
@@ -109,7 +112,8 @@ class Issue:
         self._base_url = base_url
 
     def certificate(self, deposit: Deposit, *, by: Principal) -> Issued:
-        """The newest certificate, made now if there is none or more tokens have come."""
+        """The newest certificate, made now if there is none, if more tokens have come, or if one of
+        its authorities was found revoked."""
         stamped = self._stamps.covering(deposit.index)
         documents = self._stamps.of_document(deposit.id)
         records = self._evidence.of(deposit)
@@ -117,7 +121,9 @@ class Issue:
         tokens += sum(each.timestamps for each in records)
         latest = self._latest(deposit.id)
         if latest is not None and latest.tokens >= tokens:
-            return self._issued(latest)
+            issued = self._issued(latest)
+            if not self._was_revoked_since(issued.certificate):
+                return issued
         version = 1 if latest is None else latest.version + 1
         now = self._clock.now()
         id_ = uuid7(now, self._randomness(10))
@@ -295,6 +301,19 @@ class Issue:
             revocation=revocation,
         )
 
+    def _was_revoked_since(self, certificate: Certificate) -> bool:
+        """Whether one of its authorities was found revoked, which it does not say yet."""
+        for stamp in certificate.timestamps:
+            known = self._revocations.of(stamp.chain)
+            if (known.crls, known.responses) == _data_of(stamp):
+                continue
+            gen_time = parse_response(stamp.response).gen_time
+            before = judge_standing(stamp.chain, gen_time, *_data_of(stamp))
+            now = judge_standing(stamp.chain, gen_time, known.crls, known.responses)
+            if now.state is State.REVOKED is not before.state:
+                return True
+        return False
+
     def evidence_record(self, deposit: Deposit, authority: str | None = None) -> bytes:
         """The RFC 4998 record of the original: by that authority, else by the first outside one,
         else the house's own. Raises NotFound (`evidence_record_pending`)."""
@@ -323,7 +342,7 @@ class Issue:
     def _check(self, encoded: bytes, deposit: Deposit) -> None:
         document = Document(digests={SHA256: deposit.sha256}, size=deposit.size)
         report = verify(encoded, document, self._trust())
-        if report.verdict is not Verdict.CONFIRMED:
+        if report.verdict is not Verdict.CONFIRMED and report.code != REVOKED:
             failed = [c for c in report.checks if c.code is not None]
             raise Corrupt(
                 f"the certificate of deposit {deposit.id} does not verify: {report.code}: "
@@ -354,3 +373,9 @@ def _keys_of(statement: bytes, checkpoint: bytes, held: Held, history: KeyHistor
         statement=tuple(key for key in map(Key.of, known.statement) if key.kid == kid),
         certificate=(Key.of(raw_public(held.keys.certificate)),),
     )
+
+
+def _data_of(stamp: Timestamp) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
+    if stamp.revocation is None:
+        return (), ()
+    return stamp.revocation.crls, stamp.revocation.responses

@@ -172,7 +172,7 @@ def _by_crl(
             return None
         if not crl.is_signature_valid(_key_of(issuer)):
             return None
-        if any(each.critical and each.oid not in _READ for each in crl.extensions):
+        if not all(_is_understood(each, subject) for each in crl.extensions):
             return None  # of some certificates or reasons alone, or a difference to another one
         entry = crl.get_revoked_certificate_by_serial_number(subject.serial)
         return _Said(
@@ -183,6 +183,28 @@ def _by_crl(
         )
     except _UNUSABLE:
         return None
+
+
+def _is_understood(
+    extension: x509.Extension[x509.ExtensionType], subject: AuthorityCertificate
+) -> bool:
+    """RFC 5280 §5.2.5 and §6.3.3 (b): what an issuing distribution point leaves out is not the
+    subject, and where it names its place, the subject names that place as well."""
+    scope = extension.value
+    if not isinstance(scope, x509.IssuingDistributionPoint):
+        return not extension.critical or extension.oid in _READ
+    if scope.indirect_crl or scope.only_some_reasons or scope.only_contains_attribute_certs:
+        return False
+    values = [each.value for each in subject.parsed.extensions]
+    is_ca = any(isinstance(each, x509.BasicConstraints) and each.ca for each in values)
+    if (scope.only_contains_user_certs and is_ca) or (scope.only_contains_ca_certs and not is_ca):
+        return False
+    if scope.full_name is None:
+        return scope.relative_name is None
+    points = [
+        each for value in values if isinstance(value, x509.CRLDistributionPoints) for each in value
+    ]
+    return any(name in scope.full_name for point in points for name in point.full_name or ())
 
 
 def _reason_of(entry: x509.RevokedCertificate) -> x509.ReasonFlags | None:

@@ -38,8 +38,8 @@ from notary.backup_format import Manifest, Part, encode_frame, parse_frames, par
 from notary.certpath import read_certificate
 from notary.clock import parse_rfc3339
 from notary.digest import parse_digest_field, parse_digests
-from notary.ers import ArchiveTimestamp, EvidenceRecord, parse_evidence_record
 from notary.errors import BadRotation, BadTimestamp, MalformedInput, Rejected
+from notary.ers import ArchiveTimestamp, EvidenceRecord, parse_evidence_record
 from notary.issuer_key import parse_issuer_key
 from notary.journal_segment import Block, SegmentHead, encode_segment, parse_segment
 from notary.keyhistory import encode_rotations, parse_rotations
