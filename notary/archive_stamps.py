@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from notary.clock import parse_rfc3339, rfc3339
 from notary.ers import ArchiveTimestamp, Lists, encode_lists, read_lists
 from notary.hash_trees import TREE, Tree, tree_of_row
-from storage.database import METADATA, Database
+from storage.database import METADATA, Database, insert_if_absent
 
 STAMP = sa.Table(
     "archive_timestamp",
@@ -138,7 +138,8 @@ class ArchiveStamps:
                 if connection.execute(length).scalar_one() != stamp.position:
                     continue
                 connection.execute(sa.update(STAMP).where(*chain).values(is_last=False))
-                connection.execute(sa.insert(STAMP).values(_stamp_row(stamp)))
+                row = _stamp_row(stamp)
+                connection.execute(insert_if_absent(connection, STAMP).values(**row))
             for tree_id, authority in ends:
                 connection.execute(
                     sa.update(STAMP)
