@@ -281,7 +281,9 @@ def verify_evidence_record(
             verified.append(token)
             value = hashlib.new(algorithm, stamp.token).digest()
     if record.algorithms != tuple(dict.fromkeys(used)):
-        raise _bad("algorithm", f"it names {record.algorithms}, its chains are by {used}")
+        raise _bad(
+            "evidence_record_algorithm", f"it names {record.algorithms}, its chains are by {used}"
+        )
     expires_at = expiry_of(verified[-1].chain)
     if at is not None and at > expires_at:
         raise Unverifiable(
@@ -305,7 +307,9 @@ def expiry_of(chain: Sequence[bytes]) -> datetime:
 
 def _document(algorithm: str, digests: Mapping[str, bytes]) -> bytes:
     if algorithm not in ALGORITHMS:
-        raise _bad("algorithm", f"a chain by {algorithm!r}, known are {sorted(ALGORITHMS)}")
+        raise _bad(
+            "evidence_record_algorithm", f"a chain by {algorithm!r}, known are {sorted(ALGORITHMS)}"
+        )
     if algorithm not in digests:
         raise Unverifiable(
             f"the record needs the document's {algorithm}, given were {sorted(digests)}",
@@ -325,7 +329,9 @@ def _check_timestamp(
     token = parse_token(stamp.token)
     if token.imprint_algorithm != algorithm or stamp.algorithm not in (None, algorithm):
         named = stamp.algorithm or token.imprint_algorithm
-        raise _bad("algorithm", f"a time-stamp by {named} in a chain by {algorithm}")
+        raise _bad(
+            "evidence_record_algorithm", f"a time-stamp by {named} in a chain by {algorithm}"
+        )
     imprint = _climb(value, stamp.reduced, algorithm)
     try:
         return verify_token(
@@ -336,8 +342,10 @@ def _check_timestamp(
             intermediates=intermediates,
         )
     except (BadTimestamp, MalformedInput) as exc:
-        kind = "hash" if exc.code == "timestamp_imprint_mismatch" else "invalid"
-        raise _bad(kind, f"the token of {token.gen_time}: {exc}") from exc
+        code = "evidence_record_invalid"
+        if exc.code == "timestamp_imprint_mismatch":
+            code = "evidence_record_hash"
+        raise _bad(code, f"the token of {token.gen_time}: {exc}") from exc
 
 
 def _climb(value: bytes, reduced: Lists | None, algorithm: str) -> bytes:
@@ -345,10 +353,14 @@ def _climb(value: bytes, reduced: Lists | None, algorithm: str) -> bytes:
     if reduced is None:
         return value
     if value not in reduced[0]:
-        raise _bad("hash", f"{value.hex()} is not in the first list of the hash tree")
+        raise _bad(
+            "evidence_record_hash", f"{value.hex()} is not in the first list of the hash tree"
+        )
     size = hashlib.new(algorithm).digest_size
     if any(len(each) != size for hashes in reduced for each in hashes):
-        raise _bad("algorithm", f"a hash in the tree is not of {algorithm}'s {size} bytes")
+        raise _bad(
+            "evidence_record_algorithm", f"a hash in the tree is not of {algorithm}'s {size} bytes"
+        )
     node = join(algorithm, *reduced[0])
     for hashes in reduced[1:]:
         node = join(algorithm, node, *hashes)
@@ -361,13 +373,15 @@ def _check_order(before: Sequence[VerifiedTimestamp], token: VerifiedTimestamp) 
         return
     last = before[-1]
     if token.gen_time < last.gen_time:
-        raise _bad("order", f"a token of {token.gen_time} renews one of {last.gen_time}")
+        raise _bad(
+            "evidence_record_order", f"a token of {token.gen_time} renews one of {last.gen_time}"
+        )
     for der in last.chain:
         try:
             require_valid_at(read_certificate(der), token.gen_time)
         except BadTimestamp as exc:
-            raise _bad("order", f"renewed too late: {exc}") from exc
+            raise _bad("evidence_record_order", f"renewed too late: {exc}") from exc
 
 
-def _bad(kind: str, message: str) -> BadEvidenceRecord:
-    return BadEvidenceRecord(f"evidence record: {message}", code=f"evidence_record_{kind}")
+def _bad(code: str, message: str) -> BadEvidenceRecord:
+    return BadEvidenceRecord(f"evidence record: {message}", code=code)
