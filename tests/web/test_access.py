@@ -42,6 +42,7 @@ TABLE = {
     "GET /v1/deposits/{deposit_id}/certificate.pdf": PAPER,
     "GET /v1/deposits/{deposit_id}/bundle.zip": PAPER,
     "GET /v1/deposits/{deposit_id}/timestamp.tsr": PAPER,
+    "GET /v1/deposits/{deposit_id}/evidence.ers": PAPER,
     "GET /v1/deposits/{deposit_id}/proof.tlog-proof": PAPER,
     "GET /v1/deposits/{deposit_id}/receipt.cose": PAPER,
     "GET /v1/deposits/{deposit_id}/statement.cose": PAPER,
