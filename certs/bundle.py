@@ -28,6 +28,7 @@ PROOF_NAME = "proof.tlog-proof"
 TRUST_NAME = "trust.toml"
 VERIFIER_NAME = "verify.pyz"
 README_NAME = "README.txt"
+RECORD_ENDING = ".ers"
 ORIGINAL_FOLDER = "original/"
 UNNAMED = "original.bin"
 MAX_NAME_BYTES = 180
@@ -43,6 +44,11 @@ _INVISIBLE = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"})
 def timestamp_stem(number: int, stamp: Timestamp) -> str:
     """The name in the bundle, without ending, of the files of the certificate's n-th timestamp."""
     return f"timestamps/{number:02}-{stamp.covers}"
+
+
+def record_stem(number: int) -> str:
+    """The name in the bundle, without ending, of the files of the n-th evidence record."""
+    return f"evidence-records/{number:02}"
 
 
 def pdf_name(lang: Lang) -> str:
@@ -188,6 +194,9 @@ def _small_members(
         yield f"{stem}.pem", b"".join(map(_pem, stamp.chain))
         if stamp.covers == "checkpoint":
             yield f"{stem}.txt", _note_text(certificate.log.checkpoint)
+    for number, record in enumerate(certificate.evidence_records, 1):
+        yield f"{record_stem(number)}{RECORD_ENDING}", record.record
+        yield f"{record_stem(number)}.pem", b"".join(map(_pem, record.certificates))
     yield TRUST_NAME, trust.encode("utf-8")
     if verifier is not None:
         yield VERIFIER_NAME, verifier
@@ -268,6 +277,12 @@ class _Readme:
             yield f"{stem}.pem", self._say("timestamp_chain", authority=stamp.authority)
             if stamp.covers == "checkpoint":
                 yield f"{stem}.txt", self._say("timestamp_covered")
+        for number, record in enumerate(self.certificate.evidence_records, 1):
+            stem = record_stem(number)
+            says = self._say("evidence_record", authority=record.authority)
+            yield f"{stem}{RECORD_ENDING}", says
+            chain = self._say("timestamp_chain", authority=record.authority)
+            yield f"{stem}.pem", chain
         yield TRUST_NAME, self._say("trust")
         if self.has_verifier:
             yield VERIFIER_NAME, self._say("verifier")

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from certs.canonical import canonical, parse_canonical
 from certs.errors import CertificateMalformed, UnsupportedFormat
-from certs.reading import Node, b64, b64url, rfc3339
+from certs.reading import Node, T, b64, b64url, rfc3339
 from certs.shared import remember, set_aside
 
 TYPE = "evidence-certificate/v1"
@@ -98,6 +98,15 @@ class LogEntry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Revocation:
+    """What was said about the chain's certificates when it was issued: CRLs (RFC 5280) and OCSP
+    responses (RFC 6960), DER."""
+
+    crls: tuple[bytes, ...]
+    responses: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Timestamp:
     """An RFC 3161 TimeStampResp, and the chain that verifies it: leaf first, root last (DER).
 
@@ -110,6 +119,18 @@ class Timestamp:
     self_operated: bool
     response: bytes
     chain: tuple[bytes, ...]
+    revocation: Revocation | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvidenceRecordOf:
+    """An RFC 4998 EvidenceRecord (DER) of the original, by the authority it began with, and the
+    certificates (DER) that its tokens need."""
+
+    authority: str
+    self_operated: bool
+    record: bytes
+    certificates: tuple[bytes, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,12 +144,14 @@ class Withheld:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Times:
-    """The four times, aware UTC. `timestamped_at` is None until a token covers the entry."""
+    """The four times, aware UTC. `timestamped_at` is None until a token covers the entry, or until
+    so many authorities' tokens do as `timestamp_quorum` says, if there is one."""
 
     received_at: datetime
     registered_at: datetime
     timestamped_at: datetime | None
     issued_at: datetime
+    timestamp_quorum: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,6 +182,7 @@ class UnsignedCertificate:
     times: Times
     keys: Keys
     withheld: tuple[Withheld, ...] = ()
+    evidence_records: tuple[EvidenceRecordOf, ...] = ()
 
     def unsigned_bytes(self) -> bytes:
         """What is signed: the type, a line feed, the canonical JSON without `signature`."""
@@ -206,7 +230,8 @@ def _read(data: bytes, known: Mapping[str, Any]) -> Certificate:
     type_ = top.member("type").text()
     if type_ != TYPE and type_.startswith(_FAMILY):
         raise UnsupportedFormat(f"certificate is of type {type_!r}, known is {TYPE!r}")
-    part = top.members(*_MEMBERS, maybe=("withheld",))
+    part = top.members(*_MEMBERS, maybe=("withheld", "evidence_records"))
+    withheld, records = part.get("withheld"), part.get("evidence_records")
     part["type"].one_of((TYPE,))
     stamps, keys = known.get("timestamps"), known.get("keys")
     return Certificate(
@@ -221,7 +246,8 @@ def _read(data: bytes, known: Mapping[str, Any]) -> Certificate:
         timestamps=part["timestamps"].each(64, _timestamp) if stamps is None else stamps,
         times=_times(part["times"]),
         keys=_keys(part["keys"]) if keys is None else keys,
-        withheld=_withheld(part["withheld"]) if "withheld" in part else (),
+        withheld=() if withheld is None else _some(withheld, _withheld_section),
+        evidence_records=() if records is None else _some(records, _evidence_record),
         signature=read_signature(part["signature"]),
     )
 
@@ -261,22 +287,18 @@ def _log_entry(node: Node, checkpoint: str | None) -> LogEntry:
 
 
 def _timestamp(node: Node) -> Timestamp:
-    part = node.members("covers", "authority", "self_operated", "response", "chain")
+    part = node.members(
+        "covers", "authority", "self_operated", "response", "chain", maybe=("revocation",)
+    )
+    revocation = part.get("revocation")
     return Timestamp(
         covers=part["covers"].one_of(COVERS),
         authority=part["authority"].text(_NOT_EMPTY),
         self_operated=part["self_operated"].boolean(),
         response=part["response"].base64(),
         chain=part["chain"].each(16, lambda item: item.base64()),
+        revocation=None if revocation is None else _revocation(revocation),
     )
-
-
-def _withheld(node: Node) -> tuple[Withheld, ...]:
-    """At least one: what has nothing to say is not there, so that a certificate has one form."""
-    found = node.each(64, _withheld_section)
-    if not found:
-        raise CertificateMalformed(f"{node.where} is empty")
-    return found
 
 
 def _withheld_section(node: Node) -> Withheld:
@@ -286,14 +308,44 @@ def _withheld_section(node: Node) -> Withheld:
     )
 
 
+def _revocation(node: Node) -> Revocation:
+    part = node.members("crls", "ocsp_responses")
+    return Revocation(
+        crls=part["crls"].each(16, lambda item: item.base64()),
+        responses=part["ocsp_responses"].each(16, lambda item: item.base64()),
+    )
+
+
+def _evidence_record(node: Node) -> EvidenceRecordOf:
+    part = node.members("authority", "self_operated", "record", "certificates")
+    return EvidenceRecordOf(
+        authority=part["authority"].text(_NOT_EMPTY),
+        self_operated=part["self_operated"].boolean(),
+        record=part["record"].base64(),
+        certificates=part["certificates"].each(64, lambda item: item.base64()),
+    )
+
+
+def _some(node: Node, read: Callable[[Node], T]) -> tuple[T, ...]:
+    """At least one: what has nothing to say is not there, so that a certificate has one form."""
+    found = node.each(64, read)
+    if not found:
+        raise CertificateMalformed(f"{node.where} is empty")
+    return found
+
+
 def _times(node: Node) -> Times:
-    part = node.members("received_at", "registered_at", "timestamped_at", "issued_at")
+    part = node.members(
+        "received_at", "registered_at", "timestamped_at", "issued_at", maybe=("timestamp_quorum",)
+    )
+    quorum = part.get("timestamp_quorum")
     stamped = part["timestamped_at"]
     return Times(
         received_at=part["received_at"].time(),
         registered_at=part["registered_at"].time(),
         timestamped_at=None if stamped.value is None else stamped.time(),
         issued_at=part["issued_at"].time(),
+        timestamp_quorum=None if quorum is None else quorum.integer(least=2),
     )
 
 
@@ -355,7 +407,17 @@ def _unsigned_members(certificate: UnsignedCertificate) -> dict[str, object]:
             "registered_at": rfc3339(times.registered_at),
             "timestamped_at": times.timestamped_at and rfc3339(times.timestamped_at),
             "issued_at": rfc3339(times.issued_at),
+            **(
+                {}
+                if times.timestamp_quorum is None
+                else {"timestamp_quorum": times.timestamp_quorum}
+            ),
         },
+        **(
+            {"evidence_records": [_record_members(each) for each in certificate.evidence_records]}
+            if certificate.evidence_records
+            else {}
+        ),
         "keys": {
             "log": certificate.keys.log,
             "statement": [_key_members(key) for key in certificate.keys.statement],
@@ -382,6 +444,25 @@ def _timestamp_members(stamp: Timestamp) -> dict[str, object]:
         "self_operated": stamp.self_operated,
         "response": b64(stamp.response),
         "chain": [b64(der) for der in stamp.chain],
+        **(
+            {}
+            if stamp.revocation is None
+            else {
+                "revocation": {
+                    "crls": [b64(der) for der in stamp.revocation.crls],
+                    "ocsp_responses": [b64(der) for der in stamp.revocation.responses],
+                }
+            }
+        ),
+    }
+
+
+def _record_members(given: EvidenceRecordOf) -> dict[str, object]:
+    return {
+        "authority": given.authority,
+        "self_operated": given.self_operated,
+        "record": b64(given.record),
+        "certificates": [b64(der) for der in given.certificates],
     }
 
 

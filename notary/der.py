@@ -1,4 +1,4 @@
-"""PURE. A reader of DER (X.690), strict at every level that is read, with one error.
+"""PURE. A reader of DER (X.690), strict at every level that is read, with one error; and `encode`.
 
 Libraries for ASN.1 read BER, in which one value has many encodings: bytes that can be changed
 with nothing to notice it. Here what is accepted is what was signed, to the byte, and whatever
@@ -22,6 +22,15 @@ _MAX_OID_BYTES = 64
 def context(number: int) -> int:
     """The tag of a constructed [number], explicit or implicit."""
     return 0xA0 | number
+
+
+def encode(tag: int, contents: bytes) -> bytes:
+    """One value in DER (X.690 §10.1): its tag, the shortest definite length, its contents."""
+    size = len(contents)
+    if size < 0x80:
+        return bytes((tag, size)) + contents
+    length = size.to_bytes((size.bit_length() + 7) // 8, "big")
+    return bytes((tag, 0x80 | len(length))) + length + contents
 
 
 class Reader:

@@ -16,7 +16,8 @@ NotaryError
 │   └── KeysRotated         what was signed by a key that is retired now must be signed anew
 ├── VerificationError   evidence was tested and did not hold
 │   ├── BadSignature · BadInclusion · BadConsistency · BadTimestamp · BadCertificate
-│   └── BadRotation          a document of the keys' change, or its chain
+│   ├── BadRotation          a document of the keys' change, or its chain
+│   └── BadEvidenceRecord    an RFC 4998 record: its tree, its order, its tokens
 ├── Unverifiable        it could not be tested: unknown key, newer format
 └── IntegrityError      our own state contradicts itself: stop, keep both sides
     ├── Fork · Rollback · Corrupt
@@ -122,6 +123,10 @@ class BadCertificate(VerificationError):
 
 class BadRotation(VerificationError):
     code = "rotation_malformed"
+
+
+class BadEvidenceRecord(VerificationError):
+    code = "evidence_record_invalid"
 
 
 class Unverifiable(NotaryError):

@@ -15,10 +15,12 @@ import sqlalchemy as sa
 from certs.bundle import write_bundle
 from certs.certificate import (
     Certificate,
+    EvidenceRecordOf,
     Issuer,
     Key,
     Keys,
     LogEntry,
+    Revocation,
     Times,
     Timestamp,
     UnsignedCertificate,
@@ -34,8 +36,9 @@ from notary.chronicle import Chronicle
 from notary.clock import Clock, parse_rfc3339, rfc3339
 from notary.digest import SHA256
 from notary.errors import BadSignature, Conflict, Corrupt, KeyMissing, NotFound, Unverifiable
+from notary.evidence import DocumentRecord, Evidence
 from notary.issued import CERTIFICATE
-from notary.judged import meet_policy
+from notary.judged import judge_standing, meet_policy
 from notary.keyhistory import KeyHistory
 from notary.keyring import Held, Keyring
 from notary.keys import raw_public
@@ -44,13 +47,17 @@ from notary.model import Deposit, EventKind, Principal, check_label, uuid7
 from notary.originals import Originals
 from notary.pack import pack
 from notary.rereads import Rereads
+from notary.revocation import State
+from notary.revocations import Revocations
 from notary.stamps import CHECKPOINT, ORIGINAL, Stamped, Stamps, Token
 from notary.statement import parse_statement
 from notary.tlog.note import parse_note
 from notary.tlog.proof import TlogProof
 from notary.trust import Trust
+from notary.tsp import parse_response
 from notary.verdict import Document, Verdict
 from notary.verify import verify
+from notary.verify_time import REVOKED
 from storage.database import Database
 
 SOFTWARE = f"evidence-notary {__version__}"
@@ -76,6 +83,8 @@ class Issue:
         database: Database,
         ledger: Ledger,
         stamps: Stamps,
+        evidence: Evidence,
+        revocations: Revocations,
         chronicle: Chronicle,
         originals: Originals,
         rereads: Rereads,
@@ -91,6 +100,8 @@ class Issue:
         self._database = database
         self._ledger = ledger
         self._stamps = stamps
+        self._evidence = evidence
+        self._revocations = revocations
         self._chronicle = chronicle
         self._originals = originals
         self._rereads = rereads
@@ -103,8 +114,8 @@ class Issue:
         self._base_url = base_url
 
     def certificate(self, deposit: Deposit, *, by: Principal) -> Issued:
-        """The newest certificate, made now if there is none or more tokens have come. Raises Gone
-        (`certificate_withdrawn`)."""
+        """The newest certificate, made now if there is none, if more tokens have come, or if one of
+        its authorities was found revoked. Raises Gone (`certificate_withdrawn`)."""
         return self._certificate(deposit, by=by, reason=None)
 
     def reissue(self, deposit: Deposit, *, by: Principal, reason: str) -> Issued:
@@ -116,18 +127,24 @@ class Issue:
     def _certificate(self, deposit: Deposit, *, by: Principal, reason: str | None) -> Issued:
         stamped = self._stamps.covering(deposit.index)
         documents = self._stamps.of_document(deposit.id)
+        records = self._evidence.of(deposit)
         tokens = (0 if stamped is None else len(stamped.tokens)) + len(documents)
+        tokens += sum(each.timestamps for each in records)
         latest = self._latest(deposit.id)
         if reason is None and latest is not None:
             with self._database.reading() as connection:
                 _check_not_withdrawn(connection, deposit.id)
             if latest.tokens >= tokens:
-                return self._issued(latest)
+                issued = self._issued(latest)
+                if not self._was_revoked_since(issued.certificate):
+                    return issued
         version = 1 if latest is None else latest.version + 1
         now = self._clock.now()
         id_ = uuid7(now, self._randomness(10))
         held = self._keyring.fresh()
-        draft = self._draft(deposit, stamped, documents, held, id_=id_, version=version, now=now)
+        draft = self._draft(
+            deposit, stamped, documents, records, held, id_=id_, version=version, now=now
+        )
         try:
             certificate = sign_certificate(draft, held.keys.certificate)
         except KeyMissing:
@@ -244,6 +261,7 @@ class Issue:
         deposit: Deposit,
         stamped: Stamped | None,
         documents: tuple[Token, ...],
+        records: tuple[DocumentRecord, ...],
         held: Held,
         *,
         id_: str,
@@ -254,8 +272,8 @@ class Issue:
         head, size, proof = self._ledger.prove_inclusion(deposit.index, size)
         checkpoint = head.checkpoint if stamped is None else stamped.checkpoint
         (statement,) = self._ledger.entries(deposit.index, 1)
-        stamps = [_timestamp(CHECKPOINT, t) for t in (stamped.tokens if stamped else ())]
-        stamps += [_timestamp(ORIGINAL, token) for token in documents]
+        stamps = [self._timestamp(CHECKPOINT, t) for t in (stamped.tokens if stamped else ())]
+        stamps += [self._timestamp(ORIGINAL, token) for token in documents]
         return UnsignedCertificate(
             certificate_id=id_,
             version=version,
@@ -276,11 +294,61 @@ class Issue:
             times=Times(
                 received_at=deposit.received_at,
                 registered_at=deposit.registered_at,
-                timestamped_at=None if stamped is None else stamped.first_time(),
+                timestamped_at=None if stamped is None else stamped.time(),
                 issued_at=now,
+                timestamp_quorum=self._stamps.quorum if self._stamps.quorum > 1 else None,
+            ),
+            evidence_records=tuple(
+                EvidenceRecordOf(
+                    authority=each.authority,
+                    self_operated=each.self_operated,
+                    record=each.record,
+                    certificates=each.certificates,
+                )
+                for each in records
             ),
             keys=_keys_of(statement, checkpoint, held, self._keyring.history()),
         )
+
+    def _timestamp(self, covers: str, token: Token) -> Timestamp:
+        known = self._revocations.of(token.chain)
+        revocation = None
+        if known.crls or known.responses:
+            revocation = Revocation(crls=known.crls, responses=known.responses)
+        return Timestamp(
+            covers=covers,
+            authority=token.authority,
+            self_operated=token.self_operated,
+            response=token.response,
+            chain=token.chain,
+            revocation=revocation,
+        )
+
+    def _was_revoked_since(self, certificate: Certificate) -> bool:
+        """Whether one of its authorities was found revoked, which it does not say yet."""
+        for stamp in certificate.timestamps:
+            known = self._revocations.of(stamp.chain)
+            if (known.crls, known.responses) == _data_of(stamp):
+                continue
+            gen_time = parse_response(stamp.response).gen_time
+            before = judge_standing(stamp.chain, gen_time, *_data_of(stamp))
+            now = judge_standing(stamp.chain, gen_time, known.crls, known.responses)
+            if now.state is State.REVOKED is not before.state:
+                return True
+        return False
+
+    def evidence_record(self, deposit: Deposit, authority: str | None = None) -> bytes:
+        """The RFC 4998 record of the original: by that authority, else by the first outside one,
+        else the house's own. Raises NotFound (`evidence_record_pending`)."""
+        records = self._evidence.of(deposit)
+        wanted = [each for each in records if authority in (None, each.authority)]
+        if not wanted:
+            of = "" if authority is None else f" by {authority!r:.200}"
+            raise NotFound(
+                f"there is no evidence record{of} yet: the period's token has not come",
+                code="evidence_record_pending",
+            )
+        return min(wanted, key=lambda each: each.self_operated).record
 
     def _policy_met(self, checkpoint: bytes) -> str | None:
         """The policy, where the cosignatures meet it: those of an earlier one may not, and when
@@ -297,7 +365,7 @@ class Issue:
     def _check(self, encoded: bytes, deposit: Deposit) -> None:
         document = Document(digests={SHA256: deposit.sha256}, size=deposit.size)
         report = verify(encoded, document, self._trust())
-        if report.verdict is not Verdict.CONFIRMED:
+        if report.verdict is not Verdict.CONFIRMED and report.code != REVOKED:
             failed = [c for c in report.checks if c.code is not None]
             raise Corrupt(
                 f"the certificate of deposit {deposit.id} does not verify: {report.code}: "
@@ -335,11 +403,7 @@ def _keys_of(statement: bytes, checkpoint: bytes, held: Held, history: KeyHistor
     )
 
 
-def _timestamp(covers: str, token: Token) -> Timestamp:
-    return Timestamp(
-        covers=covers,
-        authority=token.authority,
-        self_operated=token.self_operated,
-        response=token.response,
-        chain=token.chain,
-    )
+def _data_of(stamp: Timestamp) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
+    if stamp.revocation is None:
+        return (), ()
+    return stamp.revocation.crls, stamp.revocation.responses

@@ -61,6 +61,8 @@ class Jobs:
         self._keep = self._task("keep", self._run_keep)
         self._dispose = self._task("dispose", self._run_dispose)
         self._retain = self._task("retain", self._run_retain)
+        self._archive = self._task("archive", self._run_archive)
+        self._revocations = self._task("revocations", self._run_revocations)
         self._queued: dict[str, float] = {}
         self._name = f"{platform.node()[:60]}:{os.getpid()}:{os.urandom(6).hex()}"
         self._working: set[str] = set()
@@ -146,6 +148,12 @@ class Jobs:
     def _run_retain(self) -> None:
         for key, said in self._office.retention.run().failed:
             LOG.warning("retention", key=key, error=said)
+
+    def _run_archive(self) -> None:
+        self._office.archiving.run()
+
+    def _run_revocations(self) -> None:
+        self._office.revocation_watch.run()
 
     def _journal_pulse(self) -> None:
         # A thread of its own: how often an authority may be asked says nothing about how much
@@ -236,6 +244,10 @@ class Jobs:
                     self._dispose()
                 if self._office.retention.is_due():
                     self._retain()
+                if self._office.archiving.is_due():
+                    self._archive()
+                if self._office.revocation_watch.is_due():
+                    self._revocations()
                 for name in self._office.stamping.authorities:
                     if self._office.stamping.is_due(name):
                         self._stamp(name)

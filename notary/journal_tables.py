@@ -66,6 +66,10 @@ WAYS: Final[dict[str, Way]] = {
     "retention": Way.CHANGED,
     "legal_hold": Way.CHANGED,
     "disposal": Way.CHANGED,
+    "hash_tree": Way.CHANGED,
+    "hash_tree_chunk": Way.CHANGED,
+    "archive_timestamp": Way.CHANGED,
+    "revocation_data": Way.CHANGED,
     # Whoever was signed in signs in again; an account without a password needs `notary link`.
     "session": Way.LOST,
     "sign_in_link": Way.LOST,

@@ -6,11 +6,14 @@ meets the same ones again.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 
 from certs.certificate import Key
+from notary.ers import VerifiedRecord, parse_evidence_record, verify_evidence_record
 from notary.remembered import KEPT
+from notary.revocation import Standing, judge_revocation
 from notary.tlog.checkpoint import Checkpoint, parse_checkpoint_text
 from notary.tlog.note import (
     ED25519,
@@ -21,7 +24,7 @@ from notary.tlog.note import (
     parse_vkey,
 )
 from notary.tlog.policy import parse_policy
-from notary.tsp import parse_response, verify_token
+from notary.tsp import VerifiedTimestamp, parse_response, verify_token
 
 LOG_KEY_TYPES = (ED25519, MLDSA44_COSIGNATURE)
 
@@ -64,8 +67,28 @@ def meet_policy(signed: str, policy: str) -> tuple[str, ...]:
 @lru_cache(maxsize=KEPT)
 def judge_token(
     response: bytes, imprint: bytes, roots: tuple[bytes, ...], chain: tuple[bytes, ...]
-) -> datetime:
-    """The token's own time, once all of it holds. Raises BadTimestamp, MalformedInput,
+) -> VerifiedTimestamp:
+    """What the token proves, once all of it holds. Raises BadTimestamp, MalformedInput,
     Unverifiable."""
     token = parse_response(response)
-    return verify_token(token, imprint=imprint, roots=roots, intermediates=chain).gen_time
+    return verify_token(token, imprint=imprint, roots=roots, intermediates=chain)
+
+
+@lru_cache(maxsize=KEPT)
+def judge_standing(
+    chain: tuple[bytes, ...], at: datetime, crls: tuple[bytes, ...], responses: tuple[bytes, ...]
+) -> Standing:
+    """Whether a token of that verified chain and time stands by the revocation data beside it."""
+    return judge_revocation(chain, at=at, crls=crls, responses=responses)
+
+
+def judge_record(
+    record: bytes,
+    digests: Mapping[str, bytes],
+    roots: Sequence[bytes],
+    certificates: Sequence[bytes],
+) -> VerifiedRecord:
+    """What an evidence record proves of a document with these digests, by hashlib's names. Raises
+    BadEvidenceRecord, MalformedInput, Unverifiable."""
+    parsed = parse_evidence_record(record)
+    return verify_evidence_record(parsed, digests=digests, roots=roots, intermediates=certificates)

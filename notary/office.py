@@ -23,6 +23,8 @@ from certs.certificate import Issuer
 from notary import accounts as accounts_room
 from notary.accounts import Accounts
 from notary.admitting import Admitting
+from notary.archive_stamps import ArchiveStamps
+from notary.archiving import Archiving
 from notary.auditing import Auditing
 from notary.authority import EmbeddedAuthority, create_chain
 from notary.batch import BatchIntake
@@ -32,8 +34,10 @@ from notary.counters import Counters
 from notary.destruction import Destructions
 from notary.disposing import Disposing
 from notary.errors import Corrupt, MalformedInput, Unreachable
+from notary.evidence import Evidence
 from notary.forms import Forms
 from notary.halt import Halt
+from notary.hash_trees import HashTrees
 from notary.house import (
     check_published,
     insert_house,
@@ -61,10 +65,13 @@ from notary.people import People
 from notary.reconcile import Reconciling
 from notary.register import Register
 from notary.registering import Registering
+from notary.rehashing import Rehashing
 from notary.remains import Kind as RemnantKind
 from notary.remains import Remnant, insert_began
 from notary.rereads import Rereads
 from notary.retention import Retention
+from notary.revocation_watch import RevocationWatch
+from notary.revocations import Revocations
 from notary.rotate import Rotating
 from notary.schema import check_schema, make_tables
 from notary.sequencer import Sequencer
@@ -210,7 +217,7 @@ class Office:
         )
         self.register = Register(self.database)
         self.accounts = Accounts(self.database)
-        self.stamps = Stamps(self.database)
+        self.stamps = Stamps(self.database, quorum=settings.tsa_quorum)
         self.counters = Counters(self.database)
         self.leases = Leases(self.database)
         self.sequencer = Sequencer(self.database, self.clock, self.keyring, Halt(settings.home))
@@ -244,6 +251,35 @@ class Office:
             tolerance=timedelta(seconds=settings.tsa_tolerance),
             refresh=timedelta(seconds=settings.checkpoint_refresh),
             witnesses=None if self.witnessing is None else self.witnesses,
+        )
+        self.trees = HashTrees(self.database)
+        self.archived = ArchiveStamps(self.database)
+        self.evidence = Evidence(self.trees, self.archived)
+        self.archiving = Archiving(
+            trees=self.trees,
+            stamps=self.archived,
+            stamping=self.stamping,
+            clock=self.clock,
+            interval=timedelta(seconds=settings.record_interval),
+            renew_before=timedelta(days=settings.renew_days),
+        )
+        self.rehashing = Rehashing(
+            trees=self.trees,
+            stamps=self.archived,
+            evidence=self.evidence,
+            archiving=self.archiving,
+            register=self.register,
+            originals=self.originals,
+            clock=self.clock,
+        )
+        self.revocations = Revocations(self.database)
+        self.revocation_watch = RevocationWatch(
+            revocations=self.revocations,
+            stamps=self.stamps,
+            archived=self.archived,
+            clock=self.clock,
+            every=timedelta(hours=settings.revocation_hours),
+            timeout_s=settings.tsa_timeout,
         )
         self.retention = Retention(database=self.database, objects=self.objects, clock=self.clock)
         self.intake = Intake(
@@ -286,6 +322,8 @@ class Office:
             database=self.database,
             ledger=self.ledger,
             stamps=self.stamps,
+            evidence=self.evidence,
+            revocations=self.revocations,
             chronicle=self.chronicle,
             originals=self.originals,
             rereads=Rereads(self.database),

@@ -91,6 +91,18 @@ class Settings:
     tsa_tolerance: int = _knob(
         60, _number, "seconds a fresh token's time may differ from the house's clock"
     )
+    tsa_quorum: int = _knob(
+        1, _number, "authorities whose tokens make a deposit count as timestamped"
+    )
+    record_interval: int = _knob(
+        3600, _number, "seconds of a period of evidence records, one token each; 0 makes none"
+    )
+    renew_days: int = _knob(
+        90, _number, "days before an authority's certificate ends in which records are renewed"
+    )
+    revocation_hours: int = _knob(
+        24, _number, "hours between looks at authorities' CRLs and OCSP responders; 0 asks nobody"
+    )
     witness_policy: Path | None = _knob(
         None, _path, "tlog-policy file that names witnesses and their quorum; none asks nobody"
     )
@@ -201,6 +213,9 @@ class Settings:
             problems.append(f"NOTARY_ENCRYPTION: {NO_ENCRYPTION} comes before the places")
         if self.tsa_urls and self.tsa_roots is None:
             problems.append("NOTARY_TSA_URLS needs NOTARY_TSA_ROOTS: whose tokens to believe")
+        authorities = max(1, len(self.tsa_urls))
+        if not 1 <= self.tsa_quorum <= authorities:
+            problems.append(f"NOTARY_TSA_QUORUM={self.tsa_quorum}, not 1 to {authorities}")
         if self.tsa_roots is not None and not self.tsa_roots.is_file():
             problems.append(f"NOTARY_TSA_ROOTS: no file {self.tsa_roots}")
         if self.witness_policy is not None and not self.witness_policy.is_file():
@@ -212,6 +227,8 @@ class Settings:
         for name, value in (
             ("AUDIT_DAYS", self.audit_days), ("AUDIT_RATE", self.audit_rate),
             ("UNCLAIMED_DAYS", self.unclaimed_days),
+            ("RECORD_INTERVAL", self.record_interval), ("RENEW_DAYS", self.renew_days),
+            ("REVOCATION_HOURS", self.revocation_hours),
         ):  # fmt: skip
             if value < 0:
                 problems.append(f"NOTARY_{name}={value}, less than nothing")

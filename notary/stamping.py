@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 from notary.clock import Clock
-from notary.errors import BadTimestamp, MalformedInput, Unreachable, Unverifiable
+from notary.errors import BadTimestamp, MalformedInput, NotaryError, Unreachable, Unverifiable
 from notary.ledger import Ledger, TreeHead
 from notary.stamps import AuthorityState, Stamps, Token
 from notary.tlog.note import parse_note
@@ -23,6 +23,8 @@ NONCE_BYTES = 8
 DOCUMENTS_PER_RUN = 100
 FIRST_RETRY_S = 1
 LAST_RETRY_S = 60
+REFUSALS = (Unreachable, BadTimestamp, Unverifiable, MalformedInput)
+"""What an authority may do, and is noted."""
 
 
 class Stamping:
@@ -50,12 +52,17 @@ class Stamping:
     def is_due(self, name: str) -> bool:
         """There is something to stamp, and the authority is not being left alone for a while."""
         state = self._state(name)
-        if state.retry_at is not None and state.retry_at > self._clock.now():
+        if self.is_resting(name):
             return False
         target = self._target()
         if target is not None and self._stamps.newest_size(name) < target.size:
             return True
         return self._is_stale(state) or bool(self._stamps.documents_due(1))
+
+    def is_resting(self, name: str) -> bool:
+        """It failed, and is left alone for a while."""
+        retry_at = self._state(name).retry_at
+        return retry_at is not None and retry_at > self._clock.now()
 
     def _is_stale(self, state: AuthorityState) -> bool:
         """Nothing was stamped for so long that outsiders may ask whether the log still lives."""
@@ -74,18 +81,22 @@ class Stamping:
             kept = self._checkpoint(authority) + self._documents(authority)
             if not kept:
                 kept = self._alive(authority)
-        except (Unreachable, BadTimestamp, Unverifiable, MalformedInput) as exc:
-            failures = self._state(name).failures + 1
-            wait = min(FIRST_RETRY_S * 2 ** min(failures - 1, 10), LAST_RETRY_S)
-            self._stamps.failed(
-                name,
-                failures=failures,
-                retry_at=self._clock.now() + timedelta(seconds=wait),
-                error=f"{exc.code}: {exc}",
-            )
+        except REFUSALS as exc:
+            self.note_failure(name, exc)
             return 0
         self._stamps.succeeded(name, self._clock.now())
         return kept
+
+    def note_failure(self, name: str, exc: NotaryError) -> None:
+        """Shows it to people, and leaves the authority alone for a while."""
+        failures = self._state(name).failures + 1
+        wait = min(FIRST_RETRY_S * 2 ** min(failures - 1, 10), LAST_RETRY_S)
+        self._stamps.failed(
+            name,
+            failures=failures,
+            retry_at=self._clock.now() + timedelta(seconds=wait),
+            error=f"{exc.code}: {exc}",
+        )
 
     def _checkpoint(self, authority: TimestampAuthority) -> int:
         # The newest checkpoint that another authority stamped comes first, so that certificates
@@ -101,7 +112,7 @@ class Stamping:
             assert shared is not None
             size, root, checkpoint = shared.size, shared.root, shared.checkpoint
         text = parse_note(checkpoint).text
-        token = self._request(authority, hashlib.sha256(text.encode("utf-8")).digest())
+        token = self.request(authority, hashlib.sha256(text.encode("utf-8")).digest())
         self._stamps.keep_checkpoint(size=size, root=root, checkpoint=checkpoint, tokens=[token])
         return 1
 
@@ -110,7 +121,7 @@ class Stamping:
         if target is None or not self._is_stale(self._state(authority.name)):
             return 0
         text = parse_note(target.checkpoint).text
-        token = self._request(authority, hashlib.sha256(text.encode("utf-8")).digest())
+        token = self.request(authority, hashlib.sha256(text.encode("utf-8")).digest())
         self._stamps.keep_fresh(target.size, token)
         return 1
 
@@ -123,16 +134,20 @@ class Stamping:
         kept = 0
         for deposit_id, sha256 in self._stamps.documents_due(DOCUMENTS_PER_RUN):
             had = {token.authority for token in self._stamps.of_document(deposit_id)}
-            tokens = [] if authority.name in had else [self._request(authority, sha256)]
+            tokens = [] if authority.name in had else [self.request(authority, sha256)]
             done = had | {authority.name} >= set(self.authorities)
             self._stamps.keep_document(deposit_id, tokens, done=done)
             kept += len(tokens)
         return kept
 
-    def _request(self, authority: TimestampAuthority, imprint: bytes) -> Token:
+    def request(
+        self, authority: TimestampAuthority, imprint: bytes, *, algorithm: str = "sha256"
+    ) -> Token:
+        """A verified token over that imprint. Raises REFUSALS; nothing is kept."""
         stamped = request_timestamp(
             authority,
             imprint=imprint,
+            imprint_algorithm=algorithm,
             nonce=int.from_bytes(self._randomness(NONCE_BYTES), "big"),
             now=self._clock.now(),
             tolerance=self._tolerance,

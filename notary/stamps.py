@@ -93,9 +93,12 @@ class Stamped:
     root: bytes
     checkpoint: bytes
     tokens: tuple[Token, ...]
+    quorum: int = 1
 
-    def first_time(self) -> datetime:
-        return min(token.gen_time for token in self.tokens)
+    def time(self) -> datetime | None:
+        """By which so many authorities as the house asks for had stamped it, None before that."""
+        times = sorted(token.gen_time for token in self.tokens)
+        return times[self.quorum - 1] if len(times) >= self.quorum else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,8 +111,10 @@ class AuthorityState:
 
 
 class Stamps:
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, quorum: int = 1) -> None:
+        """`quorum` is how many authorities make a deposit count as timestamped."""
         self._database = database
+        self.quorum = quorum
 
     def covering(self, index: int) -> Stamped | None:
         """Of the stamped checkpoints that cover the entry, the one that most authorities stamped,
@@ -142,6 +147,7 @@ class Stamps:
                 root=row.root,
                 checkpoint=row.checkpoint,
                 tokens=tuple(_token(token) for token in tokens),
+                quorum=self.quorum,
             )
 
     def of_document(self, deposit_id: str) -> tuple[Token, ...]:
@@ -158,6 +164,17 @@ class Stamps:
             query = query.where(TOKEN.c.authority == authority)
         with self._database.reading() as connection:
             return connection.execute(query).scalar() or 0
+
+    def newest_chains(self) -> tuple[tuple[bytes, ...], ...]:
+        """The certificate chain of each authority's newest token."""
+        found = []
+        with self._database.reading() as connection:
+            for name in connection.execute(sa.select(AUTHORITY.c.name)).scalars().all():
+                newest = sa.select(TOKEN.c.chain).where(TOKEN.c.authority == name)
+                row = connection.execute(newest.order_by(TOKEN.c.id.desc()).limit(1)).scalar()
+                if row is not None:
+                    found.append(tuple(bytes.fromhex(der) for der in json.loads(row)))
+        return tuple(found)
 
     def documents_due(self, limit: int) -> tuple[tuple[str, bytes], ...]:
         """(deposit id, SHA-256) of originals that wait for their own token, oldest first."""

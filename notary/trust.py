@@ -7,6 +7,7 @@
     certificate_keys = ["<base64 raw Ed25519>", …]
     timestamp_roots = ["<PEM certificate>", …]
     witness_policy = '''<lines of a C2SP tlog-policy>'''   # may be left out
+    timestamp_quorum = 2                                     # may be left out
 
 PURE.
 """
@@ -32,7 +33,8 @@ FILE_NAME = "trust.toml"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trust:
     """`timestamp_roots` are DER certificates; the other keys are raw Ed25519 or vkeys. With a
-    `witness_policy` a checkpoint must also carry the cosignatures of its quorum."""
+    `witness_policy` a checkpoint must also carry the cosignatures of its quorum, and tokens that
+    hold by at least `timestamp_quorum` authorities."""
 
     origin: str
     log_keys: tuple[VerifierKey, ...]
@@ -40,6 +42,7 @@ class Trust:
     certificate_keys: tuple[bytes, ...]
     timestamp_roots: tuple[bytes, ...]
     witness_policy: Policy | None = None
+    timestamp_quorum: int = 0
 
     def encode(self) -> str:
         """The trust file's text, without a witness policy: whom he asks for more than the
@@ -65,7 +68,7 @@ def parse_trust(text: str) -> Trust:
             raise ValueError(f"origin is {given['origin']!r}, not a text")
         unknown = set(given) - {
             "format", "origin", "log_keys", "statement_keys", "certificate_keys",
-            "timestamp_roots", "witness_policy",
+            "timestamp_roots", "witness_policy", "timestamp_quorum",
         }  # fmt: skip
         if unknown:
             raise ValueError(f"unknown members {sorted(unknown)}")
@@ -78,11 +81,18 @@ def parse_trust(text: str) -> Trust:
             witness_policy=parse_policy(given["witness_policy"])
             if "witness_policy" in given
             else None,
+            timestamp_quorum=_quorum(given.get("timestamp_quorum", 0)),
         )
     except KeyError as exc:
         raise MalformedInput(f"trust file lacks {exc}", code="trust_malformed") from exc
     except (ValueError, TypeError, AttributeError, RecursionError) as exc:
         raise MalformedInput(f"trust file: {exc}", code="trust_malformed") from exc
+
+
+def _quorum(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 64:
+        raise ValueError(f"timestamp_quorum is {value!r:.40}, not 0 to 64")
+    return value
 
 
 def _list(name: str, values: list[str]) -> str:

@@ -16,12 +16,12 @@ import rfc3161ng
 
 from notary import outside
 from notary.authority import EmbeddedAuthority
+from notary.cms import DIGEST_SIZES
 from notary.errors import BadTimestamp, MalformedInput, Unreachable
 from notary.tsp import MAX_RESPONSE_BYTES, VerifiedTimestamp, parse_response, verify_token
 
 QUERY_TYPE = "application/timestamp-query"
 REPLY_TYPE = "application/timestamp-reply"
-SHA256_BYTES = 32
 
 
 class TimestampAuthority(Protocol):
@@ -59,8 +59,9 @@ def request_timestamp(
     now: datetime,
     tolerance: timedelta,
     policies: tuple[str, ...] = (),
+    imprint_algorithm: str = "sha256",
 ) -> Stamped:
-    """A verified token over the SHA-256 `imprint`, from `authority` (RFC 3161 §2.4).
+    """A verified token over the `imprint`, from `authority` (RFC 3161 §2.4).
 
     `nonce` is of 64 random bits; `now` is our clock before asking: a genTime further than
     `tolerance` from it is refused, the clock is never adjusted. Nothing is kept here: if we
@@ -70,11 +71,17 @@ def request_timestamp(
     `notary.tsp.verify_token`, `timestamp_clock_skew`, or `timestamp_invalid` for an answer that
     is no TimeStampResp; Unverifiable as `verify_token` does.
     """
-    response = authority.exchange(encode_request(imprint=imprint, nonce=nonce))
+    request = encode_request(imprint=imprint, nonce=nonce, algorithm=imprint_algorithm)
+    response = authority.exchange(request)
     try:
         token = parse_response(response)
         verified = verify_token(
-            token, imprint=imprint, roots=authority.roots, nonce=nonce, policies=policies
+            token,
+            imprint=imprint,
+            imprint_algorithm=imprint_algorithm,
+            roots=authority.roots,
+            nonce=nonce,
+            policies=policies,
         )
     except MalformedInput as error:
         # Not the caller's bytes, so not for the caller to mend.
@@ -88,12 +95,12 @@ def request_timestamp(
     return Stamped(response=response, verified=verified)
 
 
-def encode_request(*, imprint: bytes, nonce: int) -> bytes:
-    """The DER of a TimeStampReq for a SHA-256 imprint, certificates asked for (§2.4.1)."""
-    if len(imprint) != SHA256_BYTES or nonce < 0:
+def encode_request(*, imprint: bytes, nonce: int, algorithm: str = "sha256") -> bytes:
+    """The DER of a TimeStampReq for an imprint by that hash, certificates asked for (§2.4.1)."""
+    if len(imprint) != DIGEST_SIZES[algorithm] or nonce < 0:
         raise ValueError(f"imprint of {len(imprint)} bytes and nonce {nonce} make no request")
     request = rfc3161ng.make_timestamp_request(
-        digest=imprint, hashname="sha256", include_tsa_certificate=True, nonce=nonce
+        digest=imprint, hashname=algorithm, include_tsa_certificate=True, nonce=nonce
     )
     return bytes(rfc3161ng.encode_timestamp_request(request))
 

@@ -12,7 +12,7 @@ The checks, in the order they are made:
  7. inclusion               the statement is the leaf at its index under that root
  8. witnesses               the quorum of cosignatures, where the trust file asks for one
  9. witness_policy          the cosignatures meet the policy that the certificate says they meet
-10. timestamp               one per token: imprint, signature, chain, at the token's own time
+10. timestamp, revocation, timestamp_quorum, evidence_record   see `notary.verify_time`
 11. document_digest, document_size   the bytes in hand are the registered ones
 
 *Altered* is said only of what was tested and failed; all else is *could not be checked, because*.
@@ -22,27 +22,26 @@ The same code answers the command line, the page and the API; words are in certs
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
-from datetime import datetime
 
-from certs.certificate import Certificate, Key, LogEntry, Timestamp, parse_certificate
+from certs.certificate import Certificate, Key, LogEntry, parse_certificate
 from certs.errors import CertificateMalformed, SealInvalid, UnsupportedFormat
 from certs.reading import b64url
 from certs.seal import check_seal
 from notary import statement as cose
 from notary.clock import rfc3339
 from notary.comparing import Comparison, compare, registered_content
+from notary.digest import SHA256, SHA512
 from notary.errors import (
     BadCertificate,
     BadInclusion,
     BadSignature,
-    BadTimestamp,
     MalformedInput,
     Unverifiable,
 )
 from notary.judged import (
     embedded_keys,
-    judge_token,
     meet_policy,
     open_log_checkpoint,
     trusted_keys,
@@ -54,6 +53,9 @@ from notary.tlog.note import VerifierKey, open_note, parse_note
 from notary.tlog.policy import NONE
 from notary.trust import Trust
 from notary.verdict import Check, Document, Facts, Report, Status, Verdict
+from notary.verify_time import judge_times
+
+_ANY_HEX = re.compile(r"([0-9a-f]{2})+")
 
 
 class _Stop(Exception):
@@ -74,7 +76,7 @@ def verify(data: bytes, document: Document | None, trust: Trust | None) -> Repor
     facts: Facts | None = None
     try:
         certificate = examination.read(data)
-        facts = examination.examine(certificate, data)
+        facts = examination.examine(certificate, data, document)
         comparison = compare(facts.sections, document)
         examination.checks.extend(comparison.checks)
         verdict, code = examination.with_time(comparison)
@@ -97,7 +99,7 @@ class _Examination:
         self.trust = trust
         self.checks: list[Check] = []
         self._unstamped = True
-        self._time_refused = False
+        self._time_undecided: str | None = None
 
     def _pass(self, name: str, detail: str = "") -> None:
         self.checks.append(Check(name=name, status=Status.PASSED, detail=detail))
@@ -112,8 +114,8 @@ class _Examination:
     def with_time(self, comparison: Comparison) -> tuple[Verdict, str]:
         """The verdict, once it is known what the timestamps proved."""
         if comparison.verdict is Verdict.CONFIRMED:
-            if self._time_refused:
-                return Verdict.UNDECIDED, "timestamp_untrusted"
+            if self._time_undecided is not None:
+                return Verdict.UNDECIDED, self._time_undecided
             if self._unstamped:
                 return Verdict.CONFIRMED, "match_not_yet_anchored"
         return comparison.verdict, comparison.code
@@ -129,13 +131,13 @@ class _Examination:
         self._pass("certificate_format")
         return certificate
 
-    def examine(self, certificate: Certificate, data: bytes) -> Facts:
+    def examine(self, certificate: Certificate, data: bytes, document: Document | None) -> Facts:
         self._signature(certificate, data)
         log_keys, statement_keys = self._keys(certificate)
         sections, record = self._record(certificate)
         leaf = self._statement(certificate, statement_keys)
         checkpoint_text = self._log(certificate, log_keys, leaf)
-        self._timestamps(certificate, checkpoint_text, sections)
+        self._timestamps(certificate, checkpoint_text, sections, document)
         times = certificate.times
         return Facts(
             certificate_id=certificate.certificate_id,
@@ -314,56 +316,39 @@ class _Examination:
     # --- time ------------------------------------------------------------------------------
 
     def _timestamps(
-        self, certificate: Certificate, text: str, sections: Mapping[str, object]
+        self,
+        certificate: Certificate,
+        text: str,
+        sections: Mapping[str, object],
+        document: Document | None,
     ) -> None:
-        if not certificate.timestamps:
-            self._leave("timestamp", "timestamp_none", "the certificate holds no token yet")
-        imprints = {"checkpoint": hashlib.sha256(text.encode("utf-8")).digest()}
-        sha256 = registered_content(sections)[0]
-        if sha256 is not None:
-            imprints["original"] = bytes.fromhex(sha256)
-        proved: list[datetime] = []
-        for stamp in certificate.timestamps:
-            imprint = imprints.get(stamp.covers)
-            if imprint is None:
-                self._leave(
-                    "timestamp",
-                    "proof_missing",
-                    f"section content is withheld, so the "
-                    f"token of {stamp.authority} over the original was not compared",
-                )
-                continue
-            moment = self._timestamp(stamp, imprint)
-            if moment is not None and stamp.covers == "checkpoint":
-                proved.append(moment)
-        # A token over the original alone says nothing about when the entry was made.
-        covering = any(stamp.covers == "checkpoint" for stamp in certificate.timestamps)
-        self._unstamped = not covering
-        self._time_refused = covering and not proved
-        said = certificate.times.timestamped_at
-        if (proved and (said is None or said > min(proved))) or (said and self._unstamped):
-            raise self._fail(
-                "timestamp",
-                "certificate_altered",
-                BadCertificate(
-                    f"certificate says timestamped at {said and rfc3339(said)}, its tokens say "
-                    f"{[rfc3339(moment) for moment in proved]}"
-                ),
-            )
+        found = judge_times(
+            certificate,
+            checkpoint_text=text,
+            digests=_known_digests(sections, document),
+            trust=self.trust,
+        )
+        self.checks += found.checks
+        if found.broken is not None:
+            raise _Stop(Verdict.NOT_GENUINE, found.broken)
+        self._unstamped, self._time_undecided = found.unstamped, found.undecided
 
-    def _timestamp(self, stamp: Timestamp, imprint: bytes) -> datetime | None:
-        """The token's time, or None where no trusted root leads to it."""
-        if self.trust is not None:
-            roots: tuple[bytes, ...] = self.trust.timestamp_roots
-        else:
-            roots = stamp.chain[-1:]
-        try:
-            judge = remembering(judge_token, stamp.response, *stamp.chain)
-            gen_time = judge(stamp.response, imprint, roots, stamp.chain)
-        except (BadTimestamp, MalformedInput) as exc:
-            raise self._fail("timestamp", "timestamp_invalid", exc) from exc
-        except Unverifiable as exc:
-            self._leave("timestamp", "timestamp_untrusted", f"{stamp.authority}: {exc}")
-            return None
-        self._pass("timestamp", f"{stamp.covers}, {stamp.authority}, {rfc3339(gen_time)}")
-        return gen_time
+
+def _known_digests(sections: Mapping[str, object], document: Document | None) -> dict[str, bytes]:
+    """The original's, by hashlib's names: those registered, and where the document in hand is that
+    original, its own."""
+    sha256, _ = registered_content(sections)
+    if sha256 is None:
+        return {}
+    named = {SHA256: sha256}
+    if document is not None and document.digests[SHA256] == sha256:
+        named |= document.digests
+    content = sections.get("content")
+    if isinstance(content, dict):
+        registered = content["digests"].get(SHA512)
+        named |= {SHA512: registered} if isinstance(registered, str) else {}
+    return {
+        name.replace("-", ""): bytes.fromhex(text)
+        for name, text in named.items()
+        if _ANY_HEX.fullmatch(text)
+    }

@@ -58,6 +58,7 @@ LOADED_WHEN_ASKED_FOR = {
     "resume": "notary.cli.resume",
     "reconcile": "notary.cli.reconcile",
     "retain": "notary.cli.retain",
+    "renew": "notary.cli.renew",
 }
 """Command to the module that holds it under that name. No command waits until the web server, the
 queue and the rest of what the others need are loaded."""

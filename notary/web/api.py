@@ -17,6 +17,7 @@ from notary.batch_rows import MAX_ROW_BYTES
 from notary.declaration import parse_label
 from notary.digest import SHA256, encode_digest_field, parse_digests
 from notary.errors import Conflict, MalformedInput, Rejected
+from notary.ers import MEDIA_TYPE as RECORD_TYPE
 from notary.model import Case, Deposit, EventKind, Principal, check_label, uuid7
 from notary.provenance import MAX_BYTES as PROVENANCE_BYTES
 from notary.register import insert_case, insert_party
@@ -236,6 +237,22 @@ def timestamp(deposit_id: str) -> Response:
     deposit = _known(auth.principal(), deposit_id, Act.ISSUE_CERTIFICATE)
     token = office().issue.document_token(deposit)
     return _file(token, "application/timestamp-reply", f"timestamp-{deposit.id}.tsr")
+
+
+@bp.get("/deposits/<deposit_id>/evidence.ers")
+@describe(
+    "The original's RFC 4998 evidence record",
+    answers={200: answer("the record", BYTES, media=RECORD_TYPE)},
+    problems=(404, 410),
+    parameters=[
+        query("authority", TEXT, "the authority that began it; without, the first outside one")
+    ],
+    path=ID,
+)
+def evidence_record(deposit_id: str) -> Response:
+    deposit = _known(auth.principal(), deposit_id, Act.ISSUE_CERTIFICATE)
+    record = office().issue.evidence_record(deposit, request.args.get("authority"))
+    return _file(record, RECORD_TYPE, f"evidence-{deposit.id}.ers")
 
 
 @bp.get("/deposits/<deposit_id>/proof.tlog-proof")

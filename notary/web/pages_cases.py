@@ -179,6 +179,7 @@ def deposit(deposit_id: str) -> Response:
         sections=sections,
         stamped=stamped,
         documents=house.stamps.of_document(found.id),
+        has_record=bool(house.evidence.of(found)),
         issued=house.issue.last_issued(found.id),
         withdrawal=withdrawal_of(found),
         reread=house.auditing.rereads.last((found.index,)).get(found.index),
@@ -200,6 +201,7 @@ _DOWNLOADS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("bundle", "bundle", {}),
     ("original", "content", {}),
     ("timestamp", "timestamp", {}),
+    ("evidence_record", "evidence_record", {}),
     ("proof", "proof", {}),
 )
 

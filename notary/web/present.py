@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from datetime import datetime
 from typing import Any
 
 from notary.accounts import Account, ApiKey
@@ -53,7 +54,7 @@ def receipt(
         "times": {
             "received_at": rfc3339(deposit.received_at),
             "registered_at": rfc3339(deposit.registered_at),
-            "timestamped_at": None if stamped is None else rfc3339(stamped.first_time()),
+            "timestamped_at": _moment(None if stamped is None else stamped.time()),
         },
         "fixity": fixity(last) if deposit.stored and not deposit.disposed_at else None,
         "links": {
@@ -62,11 +63,16 @@ def receipt(
             "certificate_pdf": f"{base}/certificate.pdf",
             "bundle": f"{base}/bundle.zip",
             "timestamp": f"{base}/timestamp.tsr",
+            "evidence_record": f"{base}/evidence.ers",
             "proof": f"{base}/proof.tlog-proof",
             "content": f"{base}/content",
             "custody": f"{base}/custody",
         },
     }
+
+
+def _moment(at: datetime | None) -> str | None:
+    return None if at is None else rfc3339(at)
 
 
 def fixity(last: LastRead | None) -> dict[str, Any]:

@@ -137,6 +137,7 @@ TITLES: dict[str, str] = {
     "storage_full": "Storage is full; nothing was lost",
     "storage_unreachable": "Storage does not answer; try again",
     "tile_not_found": "The tree has no such tile",
+    "evidence_record_pending": "The evidence record has not come yet",
     "timestamp_not_requested": "The original has no timestamp of its own",
     "timestamp_pending": "The original's own timestamp has not come yet",
     "too_large": "Over a limit",

@@ -45,6 +45,8 @@ VERDICTS = {
         "no_document",
         "witness_quorum_missing",
         "timestamp_untrusted",
+        "timestamp_revoked",
+        "timestamp_quorum_missing",
         "service_unreachable",
         "not_authorised_or_unknown",
         "service_answer_invalid",
@@ -68,6 +70,9 @@ CHECKS = (
     "consistency",
     "supersession",
     "timestamp",
+    "revocation",
+    "timestamp_quorum",
+    "evidence_record",
     "document_digest",
     "document_size",
 )

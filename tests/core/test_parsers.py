@@ -50,6 +50,7 @@ from notary.certpath import read_certificate
 from notary.clock import parse_rfc3339
 from notary.digest import parse_digest_field, parse_digests
 from notary.errors import BadRotation, BadTimestamp, MalformedInput, Rejected
+from notary.ers import ArchiveTimestamp, EvidenceRecord, parse_evidence_record
 from notary.issuer_key import parse_issuer_key
 from notary.journal_segment import Block, SegmentHead, encode_segment, parse_segment
 from notary.keyhistory import encode_rotations, parse_rotations
@@ -260,6 +261,13 @@ PARSERS: dict[str, Parser] = {
         parse_digest_field, f"sha-256=:{'A' * 43}=:, sha-512=:{'A' * 86}==:, md5=:AAAA:"
     ),
     "notary.digest.parse_digests": malformed(parse_digests, {"sha-256": "0" * 64, "sm3": "f" * 64}),
+    "notary.ers.parse_evidence_record": malformed(
+        parse_evidence_record,
+        EvidenceRecord(
+            algorithms=("sha256",),
+            chains=((ArchiveTimestamp(token=draft().token(), reduced=((bytes(32),),)),),),
+        ).encode(),
+    ),
     "notary.issuer_key.parse_issuer_key": malformed(
         parse_issuer_key, *(each.pem for each in ISSUERS), ADMITTED.keys[0].key.cose_key
     ),

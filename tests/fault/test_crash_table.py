@@ -52,6 +52,14 @@ PROTECTED = (
     "original: fsync folder", "delete retention_due", "commit retention_due",
 )  # fmt: skip
 """Words beside an original, and the row that asked for them."""
+TREE = (
+    "insert hash_tree", "commit hash_tree", "update hash_tree", "insert hash_tree_chunk",
+    "commit hash_tree_chunk", "update hash_tree 2", "commit hash_tree 2",
+)  # fmt: skip
+SERIAL = (
+    "insert embedded_authority", "update embedded_authority", "commit embedded_authority",
+)  # fmt: skip
+ARCHIVED = ("update archive_timestamp", "insert archive_timestamp")
 REPLACED = ("home: create", "home: write", "home: fsync file", "home: rename", "home: fsync folder")
 
 
@@ -149,6 +157,12 @@ WRITES: dict[str, tuple[str, ...]] = {
         "commit waiting_statement",
     ),
     "rewrap": ("update deposit", "commit deposit"),
+    "archive": (*TREE, *SERIAL, *ARCHIVED, "commit archive_timestamp"),
+    "renewal": (*SERIAL, *ARCHIVED, "commit archive_timestamp"),
+    "rehash": (
+        *TREE, *SERIAL, *ARCHIVED, "update archive_timestamp 2", "commit archive_timestamp",
+    ),
+    "revocation": ("insert revocation_data", "update revocation_data", "commit revocation_data"),
     "count": ("insert request_count", "commit request_count"),
     "lease": ("insert job_lease", "commit job_lease"),
     "resume": (

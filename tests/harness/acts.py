@@ -78,11 +78,12 @@ def make_house(root: Path, settings: Settings | None = None, clock: Clock | None
 
 
 @contextmanager
-def house(root: Path, *, chance: int = 0, **more: Any) -> Iterator[Office]:
+def house(
+    root: Path, *, chance: int = 0, clock: Clock | None = None, **more: Any
+) -> Iterator[Office]:
     """Opens it; its randomness is that of `chance`, so that folders have the same names again."""
-    office = Office(
-        Settings(home=root / "house", **more), randomness=random.Random(f"{chance}").randbytes
-    )
+    settings = Settings(home=root / "house", **more)
+    office = Office(settings, clock=clock, randomness=random.Random(f"{chance}").randbytes)
     try:
         yield office
     finally:

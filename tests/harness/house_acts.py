@@ -36,6 +36,7 @@ from notary.statement import POLICY_TYPE, ROTATION_TYPE, parse_statement
 from notary.tlog.note import open_note, parse_note
 from tests.harness import acts, disposal_acts
 from tests.harness.acts import Act, house, rows_of
+from tests.harness.archive_acts import ARCHIVE_ACTS
 from tests.harness.issuer import OutsideIssuer, entry_of, id_of
 from tests.harness.node_acts import NODE_ACTS
 from tests.harness.restoring import rows_of as every_row
@@ -275,6 +276,7 @@ ACTS: dict[str, Act] = {
     **acts.ACTS,
     **disposal_acts.ACTS,
     **NODE_ACTS,
+    **ARCHIVE_ACTS,
     "journal": Act(run=_journal, held=_journal_held),
     "journal-on": Act(run=_journal, held=_journal_held, spoil=_first_segment),
     "reconcile": Act(

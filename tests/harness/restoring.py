@@ -78,6 +78,7 @@ def live(house: Office) -> Busy:
     house.people.set_password(account, PASSWORD, keep="")
     keep(house, case, deposits)
     stamp(house)
+    archive(house)
     cosign(house)
     audit(house, receipt.deposit)
     unretained(house, receipt.deposit)
@@ -137,6 +138,16 @@ def batch_lines(count: int) -> Iterable[bytes]:
 def stamp(house: Office) -> None:
     for name in house.stamping.authorities:
         house.stamping.run(name)
+
+
+def archive(house: Office) -> None:
+    """A period's tree with its token, and its renewal by SHA-512; what is known of a revocation."""
+    now = house.clock.now()
+    house.trees.begin(first=0, until=now)
+    house.archiving.build()
+    assert house.archiving.stamp() == 1
+    assert house.rehashing.run() == 1
+    house.revocations.keep(b"a certificate", crl=b"x", response=None, due_at=now, error="slow")
 
 
 def cosign(house: Office) -> None:

@@ -48,6 +48,11 @@ LATER = {
 LATER_TABLES = (
     "deposit_digest", "retention_due", "retention", "legal_hold", "disposal", "job_lease",
     "request_count", "remains_pass", "remains_finding", "condemned_original", "database_began",
+    "hash_tree", "hash_tree_chunk", "archive_timestamp", "revocation_data",
+)  # fmt: skip
+WATCHED_LATER = (
+    "retention_due", "retention", "legal_hold", "disposal", "hash_tree", "hash_tree_chunk",
+    "archive_timestamp", "revocation_data",
 )  # fmt: skip
 
 
@@ -63,7 +68,7 @@ def before_revisions(database: Database) -> None:
                 connection.exec_driver_sql(f"ALTER TABLE {table} DROP COLUMN {column}")
         connection.exec_driver_sql("CREATE INDEX deposit_digest ON deposit (substr(sha256, 1, 16))")
         if not database.is_sqlite:
-            for table in ("retention_due", "retention", "legal_hold", "disposal"):
+            for table in WATCHED_LATER:
                 for event in ("insert", "update", "delete"):
                     connection.exec_driver_sql(f"DROP FUNCTION journal_{table}_{event}()")
 

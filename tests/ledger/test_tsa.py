@@ -38,14 +38,14 @@ IMPRINT = hashlib.sha256(DATA).digest()
 MINUTE = timedelta(minutes=1)
 
 
-def stamp(authority: TimestampAuthority, **otherwise: tuple[str, ...]) -> Stamped:
+def stamp(authority: TimestampAuthority, policies: tuple[str, ...] = ()) -> Stamped:
     return request_timestamp(
         authority,
         imprint=IMPRINT,
         nonce=secrets.randbits(64),
         now=datetime.now(UTC),
         tolerance=MINUTE,
-        **otherwise,
+        policies=policies,
     )
 
 

@@ -15,6 +15,8 @@ import pytest
 
 from notary.accounts import Account
 from notary.model import Role
+from notary.office import Office
+from notary.settings import Settings
 from notary.web.auth import COOKIE, CSRF_HEADER
 from tests.harness.issuer import OutsideIssuer
 from tests.harness.people import Staff
@@ -45,6 +47,7 @@ TABLE = {
     "GET /v1/profiles": PUBLIC,
     "GET /v1/deposits/{deposit_id}/bundle.zip": PAPER,
     "GET /v1/deposits/{deposit_id}/timestamp.tsr": PAPER,
+    "GET /v1/deposits/{deposit_id}/evidence.ers": PAPER,
     "GET /v1/deposits/{deposit_id}/proof.tlog-proof": PAPER,
     "GET /v1/deposits/{deposit_id}/receipt.cose": PAPER,
     "GET /v1/deposits/{deposit_id}/statement.cose": PAPER,
@@ -181,6 +184,15 @@ class Stage:
         return {"params": queries[door]} if door in queries else {}
 
 
+def end_period(service: Service) -> None:
+    """The period's tree and token, as if it were over."""
+    office = Office(Settings(home=service.home))
+    office.trees.begin(first=office.trees.next_index(), until=office.clock.now())
+    office.archiving.build()
+    assert office.archiving.stamp() == 1
+    office.close()
+
+
 @pytest.fixture(scope="module")
 def stage(service: Service, staff: Staff) -> Stage:
     party, stranger = staff.account(Role.PARTY), staff.account(Role.PARTY)
@@ -209,6 +221,7 @@ def stage(service: Service, staff: Staff) -> Stage:
     issuer = {"iss": f"urn:uuid:{uuid.uuid4()}", "key": OutsideIssuer.new("urn:x:1").pem.decode()}
     assert clients["administrator"].post("/v1/issuers", json=issuer).status_code == 201
     service.wait_for(lambda: depositor.get(deposit["links"]["timestamp"]).ok)
+    end_period(service)
     return Stage(
         staff=staff,
         clients=clients,

@@ -20,7 +20,15 @@ from notary.web.problems import TITLES
 
 WEB = Path(str(resources.files("notary.web")))
 TEMPLATES = sorted((WEB / "templates").glob("*.html"))
-NAMES = {"certificate.json", "proof.tlog-proof", "timestamp.tsr", "openapi.json", "SHA-256", "UTC"}
+NAMES = {
+    "certificate.json",
+    "proof.tlog-proof",
+    "timestamp.tsr",
+    "evidence.ers",
+    "openapi.json",
+    "SHA-256",
+    "UTC",
+}
 
 
 def ours(lang: Lang) -> dict[str, str]:
