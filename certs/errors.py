@@ -6,7 +6,8 @@ CertsError
 ├── SealInvalid            the certificate is not what its issuer signed
 ├── UnknownKey             signed by a key that the caller does not trust
 ├── OriginalDiffers        the original handed in for a bundle is not the registered one
-└── RenderFailed           the PDF could not be drawn
+├── RenderFailed           the PDF could not be drawn
+└── SealFailed             the PDF could not be sealed
 
 Messages are lower case, quote values and show both sides.
 """
@@ -42,3 +43,7 @@ class OriginalDiffers(CertsError):
 
 class RenderFailed(CertsError):
     code = "render_failed"
+
+
+class SealFailed(CertsError):
+    code = "seal_failed"

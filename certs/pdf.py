@@ -1,29 +1,40 @@
 """The certificate on paper: PDF/A-3a and PDF/UA-1 in one file, drawn by typst.
 
 The data goes in as JSON, never into the markup, so no text of a depositor can become a command
-of the typesetter. `certificate.json` is attached, byte for byte.
+of the typesetter. `certificate.json` and its proofs are attached, byte for byte. Not sealed yet:
+that is `pades`.
 """
 
 from __future__ import annotations
 
 import io
 import json
+from collections.abc import Mapping
 from datetime import datetime
+from functools import cache
 from pathlib import Path
+from types import MappingProxyType
+from typing import Literal, get_args
 
 import pylopdf_fonts_zh_cn
 import segno
 import typst
 from segno.encoder import DataOverflowError
 
+from certs.attached import attachments
 from certs.certificate import Certificate
 from certs.errors import RenderFailed
 from certs.glyphs import EMBEDDED, Coverage, read_ranges
-from certs.sheet import build_sheet, qr_content
+from certs.sheet import Sheet, build_sheet, qr_content
 from certs.wording import Lang, load_wording
 
 STANDARDS: list[typst.PDFStandard] = ["a-3a", "ua-1"]
 
+Paper = Literal["a4", "letter"]
+PAPERS: tuple[Paper, ...] = get_args(Paper)
+
+_TYPST_PAPER: dict[Paper, str] = {"a4": "a4", "letter": "us-letter"}
+_NO_PROOFS: Mapping[str, bytes] = MappingProxyType({})
 _TEMPLATE = Path(__file__).with_name("templates") / "certificate.typ"
 _NO_GLYPH = "could not be displayed"
 
@@ -34,46 +45,57 @@ def render_pdf(
     lang: Lang,
     verify_url: str | None,
     reread_at: datetime | None = None,
+    paper: Paper = "a4",
+    proofs: Mapping[str, bytes] = _NO_PROOFS,
+    sealed: bool = False,
 ) -> bytes:
     """The PDF of `certificate` in `lang`, the same bytes for the same input.
 
     `verify_url` goes into the QR code; None puts the file's digest there. `reread_at` is when the
     stored original was last read again and found whole: by the issuer's word, beside the
-    certificate and no part of it. Raises RenderFailed
-    when it cannot be drawn, CertificateMalformed when the record, a disclosure or the checkpoint
+    certificate and no part of it. `proofs` are what `attachments` wants. `sealed` says on
+    the paper that it will be. Raises RenderFailed when it cannot be drawn, CertificateMalformed when the record, a disclosure or the checkpoint
     cannot be read.
     """
     own = read_ranges(pylopdf_fonts_zh_cn.sans_path())
+    wording = load_wording(lang)
+
+    def draw(coverage: Coverage) -> bytes:
+        sheet = build_sheet(
+            certificate, wording, coverage, verify_url=verify_url, reread_at=reread_at
+        )
+        sheet["paper"] = _TYPST_PAPER[paper]
+        sheet["seal_note"] = coverage.runs(wording.text("pdf.seal_note")) if sealed else None
+        sheet["attachments"] = [
+            {
+                "name": each.name,
+                "bytes": list(each.content),
+                "media_type": each.media_type,
+                "relationship": each.relationship,
+                "description": each.description,
+            }
+            for each in attachments(certificate, wording, proofs)
+        ]
+        qr = qr_content(certificate, verify_url=verify_url)[0]
+        return _compile(certificate, sheet, _qr_svg(qr))
+
     try:
-        return _compile(certificate, lang, Coverage(own, EMBEDDED), verify_url, reread_at)
+        return draw(Coverage(own, EMBEDDED))
     except RenderFailed as exc:
         if _NO_GLYPH not in str(exc):
             raise
     # A combination that no single font has, say a Chinese character with a Greek accent: codes
     # for everything that the main font does not have by itself.
-    return _compile(certificate, lang, Coverage(own), verify_url, reread_at)
+    return draw(Coverage(own))
 
 
-def _compile(
-    certificate: Certificate,
-    lang: Lang,
-    coverage: Coverage,
-    verify_url: str | None,
-    reread_at: datetime | None,
-) -> bytes:
-    sheet = build_sheet(
-        certificate, load_wording(lang), coverage, verify_url=verify_url, reread_at=reread_at
-    )
-    inputs = {
-        "sheet": json.dumps(sheet, ensure_ascii=False),
-        "certificate": certificate.encode().decode("utf-8"),
-        "qr": _qr_svg(qr_content(certificate, verify_url=verify_url)[0]),
-    }
+def _compile(certificate: Certificate, sheet: Sheet, qr: str) -> bytes:
+    inputs = {"sheet": json.dumps(sheet, ensure_ascii=False), "qr": qr}
     try:
         return typst.compile(
             _TEMPLATE,
             format="pdf",
-            font_paths=[pylopdf_fonts_zh_cn.sans_path().parent],
+            font_paths=_fonts(),
             ignore_system_fonts=True,
             sys_inputs=inputs,
             pdf_standards=STANDARDS,
@@ -83,6 +105,16 @@ def _compile(
         raise RenderFailed(
             f"certificate {certificate.certificate_id} cannot be drawn: {exc.message:.300}"
         ) from exc
+
+
+# Cached: installed fonts do not change while the program runs.
+@cache
+def _fonts() -> typst.Fonts:
+    return typst.Fonts(
+        include_system_fonts=False,
+        include_embedded_fonts=True,
+        font_paths=[pylopdf_fonts_zh_cn.sans_path().parent],
+    )
 
 
 def _qr_svg(content: str) -> str:
