@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from asn1crypto import algos, cms, crl, ocsp, tsp, x509
+from asn1crypto import algos, crl, ocsp, tsp, x509
 from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
 from pyhanko.pdf_utils.misc import PdfError
 from pyhanko.sign.ades.api import CAdESSignedAttrSpec
@@ -42,7 +42,9 @@ DIGEST = "sha256"
 MECHANISMS = ("sha256_ecdsa", "sha256_rsa")
 """ECDSA on P-256 and RSASSA-PKCS1-v1_5, what PDF readers know."""
 
-_TOKEN_BYTES = 12 * 1024
+TOKEN_BYTES = 12 * 1024
+"""Room for a token of an authority that is not known."""
+
 _MOST_TOKEN_BYTES = 64 * 1024
 # Signed attributes, signature and the structure around: some 600 bytes with RSA-4096.
 _AROUND_BYTES = 2 * 1024
@@ -97,7 +99,7 @@ def seal_pdf(
     stamp: Callable[[bytes], Stamp],
     words: Words,
     at: datetime,
-    token_bytes: int = _TOKEN_BYTES,
+    token_bytes: int = TOKEN_BYTES,
 ) -> bytes:
     """`pdf` sealed to PAdES B-LTA. It must be one that we drew: it is read, never repaired.
 
@@ -119,19 +121,19 @@ class _NoRoomError(Exception):
     """A signature or token is larger than the place that was kept for it."""
 
 
-class _Writer(IncrementalPdfFileWriter):  # type: ignore[misc]  # pyHanko carries no full types
+class _Writer(IncrementalPdfFileWriter):
     def _update_meta(self) -> None:
         """Leaves XMP as it was drawn. It says when the paper was drawn and with what; the
         signature says when it was sealed."""
 
 
-class _SealSigner(Signer):  # type: ignore[misc]
+class _SealSigner(Signer):
     def __init__(self, seal: Seal) -> None:
+        known = SimpleCertificateStore()  # type: ignore[no-untyped-call]
+        known.register_multiple(_loaded(x509.Certificate, [seal.evidence.certificates]))
         super().__init__(
             signing_cert=x509.Certificate.load(seal.certificate),
-            cert_registry=SimpleCertificateStore.from_certs(
-                [x509.Certificate.load(der) for der in seal.evidence.certificates]
-            ),
+            cert_registry=known,
             signature_mechanism=algos.SignedDigestAlgorithm({"algorithm": seal.mechanism}),
         )
         self._sign = seal.sign
@@ -139,22 +141,22 @@ class _SealSigner(Signer):  # type: ignore[misc]
     async def async_sign_raw(
         self,
         data: bytes,
-        digest_algorithm: str,  # noqa: ARG002  # the mechanism names it
-        dry_run: bool = False,  # noqa: FBT001, FBT002, ARG002  # pyHanko's signature
+        digest_algorithm: str,  # the mechanism names it
+        dry_run: bool = False,  # pyHanko's signature
     ) -> bytes:
         return self._sign(data)
 
 
-class _Stamper(TimeStamper):  # type: ignore[misc]
+class _Stamper(TimeStamper):
     def __init__(self, stamp: Callable[[bytes], Stamp]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # pyHanko's types are not whole
         self._stamp = stamp
         self.evidence: list[Evidence] = []
 
     async def async_timestamp(
         self,
         message_digest: bytes,
-        md_algorithm: str,  # noqa: ARG002  # SHA-256 throughout
+        md_algorithm: str,  # SHA-256 throughout
     ) -> Any:
         stamp = self._stamp(message_digest)
         self.evidence.append(stamp.evidence)
@@ -194,9 +196,7 @@ class _Paper:
         )
         writer = _Writer(self._stream)
         writer.register_extension(constants.ESIC_EXTENSION_1)
-        certified = SigMDPSetup(
-            md_algorithm=DIGEST, certify=True, docmdp_perms=MDPPerm.NO_CHANGES
-        )
+        certified = SigMDPSetup(md_algorithm=DIGEST, certify=True, docmdp_perms=MDPPerm.NO_CHANGES)
 
         async def signature(digest: bytes) -> Any:
             return await signer.async_sign(
@@ -220,7 +220,9 @@ class _Paper:
     def _timestamp(self) -> None:
         writer = _Writer(self._stream)
         self._add_evidence(writer)
-        placeholder = DocumentTimestamp(bytes_reserved=2 * self._token_bytes)
+        placeholder: PdfSignedData = DocumentTimestamp(  # type: ignore[no-untyped-call]
+            bytes_reserved=2 * self._token_bytes
+        )
         self._fill(
             writer,
             TIMESTAMP_FIELD,

@@ -53,9 +53,9 @@ def render_pdf(
 
     `verify_url` goes into the QR code; None puts the file's digest there. `reread_at` is when the
     stored original was last read again and found whole: by the issuer's word, beside the
-    certificate and no part of it. `proofs` are what `attachments` wants. `sealed` says on
-    the paper that it will be. Raises RenderFailed when it cannot be drawn, CertificateMalformed when the record, a disclosure or the checkpoint
-    cannot be read.
+    certificate and no part of it. `proofs` are what `attachments` wants. `sealed` says on the
+    paper that it will be. Raises RenderFailed when it cannot be drawn, CertificateMalformed when
+    the record, a disclosure or the checkpoint cannot be read.
     """
     own = read_ranges(pylopdf_fonts_zh_cn.sans_path())
     wording = load_wording(lang)

@@ -43,9 +43,7 @@ def create_authority(
     authority's key. The root's own key is gone: see `private_ca`."""
     key = ec.generate_private_key(ec.SECP256R1())
     purposes = [ExtendedKeyUsageOID.TIME_STAMPING]
-    issued = issue(
-        name, "TSA", key.public_key(), now, valid_for=valid_for, purposes=purposes
-    )
+    issued = issue(name, "TSA", key.public_key(), now, valid_for=valid_for, purposes=purposes)
     return issued, key
 
 

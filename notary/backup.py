@@ -44,6 +44,7 @@ from notary.ledger import read_head
 from notary.office import TSA_CHAIN, Office
 from notary.register import DEPOSIT
 from notary.schema import is_ahead, read_revision
+from notary.sealing import SEAL_CHAIN
 
 FRAME_ROWS: Final = 1_000
 TRIES: Final = 50
@@ -189,7 +190,7 @@ def _home(house: Office, folder: _Folder, *, with_keys: bool) -> tuple[str, ...]
     home = house.settings.home
     shown = {
         name: (home / name).read_bytes()
-        for name in (TSA_CHAIN, PUBLISHED)
+        for name in (TSA_CHAIN, SEAL_CHAIN, PUBLISHED)
         if (home / name).exists()
     }
     if house.house.authority_chain is not None:

@@ -286,14 +286,15 @@ def create_p256(place: TokenPlace, label: Callable[[bytes], str]) -> bytes:
                 label="seal-unfinished",
                 private_template={Attribute.SENSITIVE: True, Attribute.EXTRACTABLE: False},
             )
-            spki = P256_SPKI + halves[0][Attribute.EC_POINT][-65:]
+            spki: bytes = P256_SPKI + halves[0][Attribute.EC_POINT][-65:]
             for half in halves:
                 half[Attribute.ID] = _id(spki)
                 half[Attribute.LABEL] = label(spki)
             return spki
 
     library.attempt(place, lambda: library.session(place))
-    return library.attempt(place, make, pauses=(0.0,))
+    public_key: bytes = library.attempt(place, make, pauses=(0.0,))
+    return public_key
 
 
 def has_label(place: TokenPlace, wanted: tuple[str, ...]) -> bool:

@@ -24,7 +24,7 @@ from certs.certificate import (
     UnsignedCertificate,
     parse_certificate,
 )
-from certs.pdf import render_pdf
+from certs.pdf import Paper
 from certs.seal import sign_certificate
 from certs.wording import LANGS, Lang
 from notary import __version__, register
@@ -41,7 +41,7 @@ from notary.ledger import Ledger
 from notary.model import Deposit, EventKind, Principal, uuid7
 from notary.originals import Originals
 from notary.pack import pack
-from notary.rereads import Rereads
+from notary.papers import Papers
 from notary.stamps import CHECKPOINT, ORIGINAL, Stamped, Stamps, Token
 from notary.statement import parse_statement
 from notary.tlog.note import parse_note
@@ -65,6 +65,7 @@ class Issued:
     json: bytes
     certificate: Certificate
     version: int
+    deposit_id: str
 
 
 class Issue:
@@ -76,7 +77,7 @@ class Issue:
         stamps: Stamps,
         chronicle: Chronicle,
         originals: Originals,
-        rereads: Rereads,
+        papers: Papers,
         clock: Clock,
         randomness: Callable[[int], bytes],
         keyring: Keyring,
@@ -91,7 +92,7 @@ class Issue:
         self._stamps = stamps
         self._chronicle = chronicle
         self._originals = originals
-        self._rereads = rereads
+        self._papers = papers
         self._clock = clock
         self._randomness = randomness
         self._keyring = keyring
@@ -156,22 +157,22 @@ class Issue:
             )
         except _IssuedMeanwhile:
             return self.certificate(deposit, by=by)
-        return Issued(json=encoded, certificate=certificate, version=version)
+        return Issued(json=encoded, certificate=certificate, version=version, deposit_id=deposit.id)
 
     def last_issued(self, deposit_id: str) -> tuple[int, datetime] | None:
         """Version and time of the newest certificate, None while there is none."""
         latest = self._latest(deposit_id)
         return None if latest is None else (latest.version, parse_rfc3339(latest.issued_at))
 
-    def pdf(self, issued: Issued, *, lang: Lang) -> bytes:
-        """Drawn anew each time: it also says when the original was last found whole."""
-        index = issued.certificate.log.index
-        last = self._rereads.last((index,)).get(index)
-        return render_pdf(
+    def pdf(self, issued: Issued, *, lang: Lang, paper: Paper = "a4") -> bytes:
+        """The sealed paper, drawn at the first call and kept. Raises as `Papers.pdf`."""
+        return self._papers.pdf(
             issued.certificate,
+            deposit_id=issued.deposit_id,
+            version=issued.version,
             lang=lang,
-            verify_url=f"{self._base_url}/verify",
-            reread_at=last.at if last is not None and last.finding is None else None,
+            paper=paper,
+            proof=self.proof(issued),
         )
 
     def proof(self, issued: Issued) -> bytes:
@@ -291,7 +292,12 @@ class Issue:
             ).first()
 
     def _issued(self, row: sa.Row[tuple[object, ...]]) -> Issued:
-        return Issued(json=row.json, certificate=parse_certificate(row.json), version=row.version)
+        return Issued(
+            json=row.json,
+            certificate=parse_certificate(row.json),
+            version=row.version,
+            deposit_id=row.deposit_id,
+        )
 
 
 def _keys_of(statement: bytes, checkpoint: bytes, held: Held, history: KeyHistory) -> Keys:

@@ -8,6 +8,7 @@ says that a newer one is due, an hour at most.
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from http import HTTPStatus
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPublicKeyTypes
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import AuthorityInformationAccessOID
@@ -62,7 +63,7 @@ class Collector:
         certificates = [x509.load_der_x509_certificate(der) for der in chain]
         crls: dict[bytes, None] = {}
         ocsps: dict[bytes, None] = {}
-        for certificate, issuer in zip(certificates, certificates[1:], strict=False):
+        for certificate, issuer in itertools.pairwise(certificates):
             lists, responders = list(_lists(certificate)), list(_responders(certificate))
             if lists:
                 crls[self._list(lists[0], issuer)] = None
@@ -80,16 +81,13 @@ class Collector:
                     found = x509.load_der_x509_crl(body)
             except ValueError as exc:
                 raise _useless(url, f"is no revocation list: {exc}") from exc
-            key = issuer.public_key()
-            if not _is_signed(found, key):
+            if not _is_signed(found, issuer):
                 raise _useless(url, "is not signed by the certificate's issuer")
             return self._dated(url, found.public_bytes(Encoding.DER), found.next_update_utc)
 
         return self._once(url, fetch)
 
-    def _response(
-        self, url: str, certificate: x509.Certificate, issuer: x509.Certificate
-    ) -> bytes:
+    def _response(self, url: str, certificate: x509.Certificate, issuer: x509.Certificate) -> bytes:
         def fetch() -> _Kept:
             # SHA-1 names the certificate and protects nothing; many responders know no other.
             query = (
@@ -140,11 +138,12 @@ class Collector:
         return _Kept(data=data, until=latest if next_update is None else min(latest, next_update))
 
 
-def _is_signed(found: x509.CertificateRevocationList, key: CertificateIssuerPublicKeyTypes) -> bool:
-    try:
-        return found.is_signature_valid(key)
-    except TypeError:
-        return False  # a kind of key that signs no lists
+def _is_signed(found: x509.CertificateRevocationList, issuer: x509.Certificate) -> bool:
+    key = issuer.public_key()
+    # The only keys that certificates of authorities have: others are not believed.
+    return isinstance(key, ec.EllipticCurvePublicKey | rsa.RSAPublicKey) and (
+        found.is_signature_valid(key)
+    )
 
 
 def _lists(certificate: x509.Certificate) -> Iterator[str]:

@@ -13,13 +13,14 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from certs.pades import Evidence, Seal, Stamp, Words, seal_pdf
+from certs.pades import TOKEN_BYTES, Evidence, Seal, Stamp, Words, seal_pdf
 from notary.clock import Clock
 from notary.errors import (
     BadTimestamp,
@@ -60,6 +61,9 @@ class SealInForce:
     where: str
     own: bool
 
+    def root_pem(self) -> str:
+        return self.root.public_bytes(Encoding.PEM).decode("ascii")
+
     @property
     def fingerprint(self) -> bytes:
         """SHA-256 of the signer's certificate."""
@@ -85,9 +89,7 @@ def parse_chain(pem: bytes, name: str) -> Chain:
 
 def _crl_blocks(pem: bytes) -> list[bytes]:
     begin, end = b"-----BEGIN X509 CRL-----", b"-----END X509 CRL-----"
-    return [
-        begin + part.partition(end)[0] + end + b"\n" for part in pem.split(begin)[1:]
-    ]
+    return [begin + part.partition(end)[0] + end + b"\n" for part in pem.split(begin)[1:]]
 
 
 def make_seal(home: Path, place: KeyPlace, name: str, now: datetime) -> Path:
@@ -167,9 +169,7 @@ class Sealing:
             own=self._outside_chain is None,
         )
 
-    def seal(
-        self, pdf: bytes, used: SealInForce, *, words: Words, largest_token: int = 0
-    ) -> bytes:
+    def seal(self, pdf: bytes, used: SealInForce, *, words: Words, largest_token: int = 0) -> bytes:
         """`pdf` with PAdES B-LTA. `largest_token` is that of tokens like these, in bytes, so that
         room for them is kept; 0 where none is known.
 
@@ -190,17 +190,17 @@ class Sealing:
                 return seal_pdf(
                     pdf,
                     seal=seal,
-                    stamp=lambda imprint, asked=authority: self._stamp(asked, imprint),
+                    stamp=partial(self._stamp, authority),
                     words=words,
                     at=now,
-                    **({"token_bytes": largest_token + _SPARE_BYTES} if largest_token else {}),
+                    token_bytes=largest_token + _SPARE_BYTES if largest_token else TOKEN_BYTES,
                 )
             except (Unreachable, BadTimestamp, Unverifiable, MalformedInput) as exc:
                 if exc.code == "keys_unreachable":
                     raise
                 said.append(f"{authority.name!r}: {exc.code}: {exc}")
         raise Unreachable(
-            "no authority timestamps the paper's seal: " + ("; ".join(said) or "this node has none"),
+            "no authority timestamps the seal: " + ("; ".join(said) or "this node has none"),
             code="seal_timestamp_unreachable",
         )
 

@@ -10,6 +10,7 @@ from apiflask import APIBlueprint
 from flask import Response, after_this_request, json, request
 
 from certs.certificate import MEDIA_TYPE as CERTIFICATE_TYPE
+from certs.pdf import PAPERS, Paper
 from certs.wording import LANGS, Lang
 from notary import access
 from notary.access import Act
@@ -44,6 +45,7 @@ from notary.web.openapi import (
 bp = APIBlueprint("v1", __name__, url_prefix="/v1", enable_openapi=False)
 
 LANG = query("lang", {"type": "string", "enum": ["en", "zh"]}, "language of the paper")
+PAPER = query("paper", {"type": "string", "enum": list(PAPERS)}, "size of the paper, default a4")
 ID = {"deposit_id": UUID}
 CASE_ID = {"case_id": UUID}
 
@@ -64,6 +66,17 @@ def language() -> Lang:
         if given == lang:
             return lang
     raise MalformedInput(f"lang is {given!r:.20}; known: en, zh", code="value_malformed")
+
+
+def _paper() -> Paper:
+    """`?paper=`, else A4."""
+    given = request.args.get("paper", "a4")
+    for paper in PAPERS:
+        if given == paper:
+            return paper
+    raise MalformedInput(
+        f"paper is {given!r:.20}; known: {', '.join(PAPERS)}", code="value_malformed"
+    )
 
 
 # --- deposits -------------------------------------------------------------------------------
@@ -190,16 +203,16 @@ def certificate_json(deposit_id: str) -> Response:
     "The certificate for people, the machine part attached",
     answers={200: answer("the certificate", BYTES, media="application/pdf")},
     problems=(404, 410),
-    parameters=[LANG],
+    parameters=[LANG, PAPER],
     path=ID,
 )
 def certificate_pdf(deposit_id: str) -> Response:
     by = auth.principal()
-    lang = language()
+    lang, paper = language(), _paper()
     deposit = _known(by, deposit_id, Act.ISSUE_CERTIFICATE)
     issued = office().issue.certificate(deposit, by=by)
     return _file(
-        office().issue.pdf(issued, lang=lang),
+        office().issue.pdf(issued, lang=lang, paper=paper),
         "application/pdf",
         f"certificate-{deposit.id}-{lang}.pdf",
     )

@@ -97,6 +97,11 @@ WRITES: dict[str, tuple[str, ...]] = {
         "commit witnessed_checkpoint",
     ),
     "certificate": ("insert certificate", "insert custody_event", *GROUP),
+    "paper": (
+        "insert embedded_authority", "update embedded_authority", "commit embedded_authority",
+        "insert embedded_authority 2", "update embedded_authority 2",
+        "commit embedded_authority 2", "delete paper", "insert paper", "commit paper",
+    ),
     "publish": REPLACED,
     "recovery": (
         "original: create", "original: write", "original: fsync file", "original: link",
@@ -130,8 +135,8 @@ WRITES: dict[str, tuple[str, ...]] = {
     "disposal-request": ("insert disposal", "insert custody_event", *GROUP),
     "disposal": (
         "update disposal", "delete document_timestamp_due", "delete timestamp_token",
-        "delete certificate", "update idempotency", "update audit_finding", "update deposit",
-        "delete deposit_digest", "update usage", "insert custody_event", *GROUP,
+        "delete certificate", "delete paper", "update idempotency", "update audit_finding",
+        "update deposit", "delete deposit_digest", "update usage", "insert custody_event", *GROUP,
     ),
     "disposal-end": (
         *STAGED, "original: fsync folder", "original: fsync folder 2", *SEGMENT,
@@ -355,11 +360,14 @@ def test_a_failed_reload_after_a_failed_commit_grows_no_second_tree(
 FOUNDING = (
     "home: fsync folder",
     *(write for number in range(1, 6) for write in _whole_file("keys", number)),
-    *_whole_file("home")[:-1], "home: fsync folder 2",
+    *_whole_file("home")[:-1], "home: fsync folder 2", *_whole_file("keys", 6),
+    *(f"{step} 2" for step in _whole_file("home")[:-1]), "home: fsync folder 3",
+    "home: create 3", "home: write 3", "home: fsync file 3", "home: rename", "home: fsync folder 4",
     "insert alembic_version", "insert tree_head", "insert entry", "insert tile",
     "update tree_head", "insert house", "insert journal", "insert database_began",
     "insert account", "insert sign_in_link", "commit sign_in_link",
-    "home: create 2", "home: write 2", "home: fsync file 2", "home: rename", "home: fsync folder 3",
+    "home: create 4", "home: write 4", "home: fsync file 4", "home: rename 2",
+    "home: fsync folder 5",
 )  # fmt: skip
 
 

@@ -48,6 +48,7 @@ LATER = {
 LATER_TABLES = (
     "deposit_digest", "retention_due", "retention", "legal_hold", "disposal", "job_lease",
     "request_count", "remains_pass", "remains_finding", "condemned_original", "database_began",
+    "paper",
 )  # fmt: skip
 
 
