@@ -44,7 +44,6 @@ from notary.ledger import read_head
 from notary.office import TSA_CHAIN, Office
 from notary.register import DEPOSIT
 from notary.schema import is_ahead, read_revision
-from notary.sealing import SEAL_CHAIN
 
 FRAME_ROWS: Final = 1_000
 TRIES: Final = 50
@@ -190,7 +189,7 @@ def _home(house: Office, folder: _Folder, *, with_keys: bool) -> tuple[str, ...]
     home = house.settings.home
     shown = {
         name: (home / name).read_bytes()
-        for name in (TSA_CHAIN, SEAL_CHAIN, PUBLISHED)
+        for name in (TSA_CHAIN, PUBLISHED)
         if (home / name).exists()
     }
     if house.house.authority_chain is not None:
@@ -200,7 +199,9 @@ def _home(house: Office, folder: _Folder, *, with_keys: bool) -> tuple[str, ...]
     folder.write_bytes(f"{HOME}trust.toml", house.trust.encode().encode("utf-8"))
     if not with_keys:
         return ()
-    keys = sorted(path for path in (home / "keys").iterdir() if path.suffix in (".pem", ".key"))
+    keys = sorted(
+        path for path in (home / "keys").iterdir() if path.suffix in (".pem", ".key", ".crt")
+    )
     for key in keys:
         folder.write_bytes(f"{HOME}keys-{key.name}", key.read_bytes(), secret=True)
     return tuple(key.name for key in keys)

@@ -1,9 +1,9 @@
 """The seal of this house on its papers: which certificate, whose key, and the time of authorities.
 
-A house makes a seal of its own at its first start: `seal-chain.pem` in the home, the key beside the
-others. NOTARY_SEAL_CHAIN puts an outside certificate in its place. Both are read at the first use
-of a process; the authorities are those that stamp checkpoints, asked in their order until one
-answers.
+A house makes a seal of its own at its first start: `seal.crt` beside the keys, so that a node which
+has those has both. NOTARY_SEAL_CHAIN puts an outside certificate in its place. A process reads
+them at their first use and when they change. The authorities are those that stamp checkpoints,
+asked in their order until one answers.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from notary.sealkey import find_key, make_key
 from notary.tsa import TimestampAuthority, request_timestamp
 from storage.durable import replace_file, write_file
 
-SEAL_CHAIN = "seal-chain.pem"
+SEAL_CHAIN = "seal.crt"
 ROLE = "seal"
 NONCE_BYTES = 8
 _SPARE_BYTES = 1024
@@ -102,9 +102,9 @@ def make_seal(home: Path, place: KeyPlace, name: str, now: datetime) -> Path:
     public_key = make_key(home / "keys", place)
     chain = issue(name, ROLE, public_key, now, commits=True)
     number = hashlib.sha256(chain.certificate).hexdigest()[:16]
-    kept = home / f"seal-chain-{number}.pem"
+    kept = home / "keys" / f"seal-{number}.crt"
     write_file(str(kept), chain.encode(), mode=0o644)
-    replace_file(str(home / SEAL_CHAIN), chain.encode(), mode=0o644)
+    replace_file(str(home / "keys" / SEAL_CHAIN), chain.encode(), mode=0o644)
     return kept
 
 
@@ -142,7 +142,7 @@ class Sealing:
 
         Raises KeyMissing without its key, Corrupt for a chain that is none, Unreachable.
         """
-        path = self._outside_chain or self._home / SEAL_CHAIN
+        path = self._outside_chain or self._home / "keys" / SEAL_CHAIN
         try:
             pem = path.read_bytes()
         except FileNotFoundError:

@@ -358,16 +358,17 @@ def test_a_failed_reload_after_a_failed_commit_grows_no_second_tree(
 
 
 FOUNDING = (
-    "home: fsync folder",
+    "home: fsync folder", *_whole_file("original"), "original: unlink 2",
+    "original: fsync folder 2",
     *(write for number in range(1, 6) for write in _whole_file("keys", number)),
     *_whole_file("home")[:-1], "home: fsync folder 2", *_whole_file("keys", 6),
-    *(f"{step} 2" for step in _whole_file("home")[:-1]), "home: fsync folder 3",
-    "home: create 3", "home: write 3", "home: fsync file 3", "home: rename", "home: fsync folder 4",
-    "insert alembic_version", "insert tree_head", "insert entry", "insert tile",
+    *_whole_file("keys", 7),
+    "keys: create 8", "keys: write 8", "keys: fsync file 8", "keys: rename", "keys: fsync folder 8",
+    "insert alembic_version", "update alembic_version", "update alembic_version 2",
+    "insert tree_head", "insert entry", "insert tile",
     "update tree_head", "insert house", "insert journal", "insert database_began",
     "insert account", "insert sign_in_link", "commit sign_in_link",
-    "home: create 4", "home: write 4", "home: fsync file 4", "home: rename 2",
-    "home: fsync folder 5",
+    "home: create 2", "home: write 2", "home: fsync file 2", "home: rename", "home: fsync folder 3",
 )  # fmt: skip
 
 

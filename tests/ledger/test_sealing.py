@@ -127,11 +127,11 @@ def test_a_new_seal_seals_from_then_on_and_the_old_paper_stays_valid(house: Offi
     assert is_accepted(new, roots(house))
     assert not is_accepted(new, old_roots)
     assert is_accepted(old, old_roots)
-    assert len(list(house.settings.home.glob("seal-chain-*.pem"))) == 2
+    assert len(list((house.settings.home / "keys").glob("seal-*.crt"))) == 2
 
 
 def test_a_house_without_a_seal_gives_papers_that_do_not_claim_one(house: Office) -> None:
-    (house.settings.home / SEAL_CHAIN).unlink()
+    (house.settings.home / "keys" / SEAL_CHAIN).unlink()
     pdf = paper_of(house, registered(house))
     assert b"/ByteRange" not in pdf
 
@@ -145,7 +145,7 @@ def test_a_seal_without_its_key_is_named_with_where_it_should_be(house: Office) 
 
 @pytest.mark.parametrize("text", ["", "no PEM", "reversed"])
 def test_a_chain_that_is_none_is_refused(house: Office, text: str) -> None:
-    path = house.settings.home / SEAL_CHAIN
+    path = house.settings.home / "keys" / SEAL_CHAIN
     if text == "reversed":
         first, second, *_ = path.read_text().split("-----END CERTIFICATE-----\n")
         end = "-----END CERTIFICATE-----\n"
