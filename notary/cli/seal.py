@@ -15,14 +15,14 @@ from notary.office import Office, seal_place
 from notary.sealing import make_seal
 from notary.settings import Settings
 
-NO_SEAL = 3
+NO_SEAL = 1
 
 
 @click.command()
 @click.option("--new", is_flag=True, help="Make a key and a certificate of the house's own.")
 @click.option("--root", is_flag=True, help="Print the root in PEM instead, for those who verify.")
 def seal(*, new: bool, root: bool) -> None:
-    """Show the seal of papers, or make a new one. Exit 3 if there is none.
+    """Show the seal of papers, or make a new one. Exit 1 if there is none.
 
     With --new papers are sealed with the new one from now on, by every process of this home;
     those that were sealed before stay valid. Copy key and chain to every node and to the backup."""
