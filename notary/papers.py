@@ -18,8 +18,8 @@ import sqlalchemy as sa
 from certs.attached import RECEIPT_NAME
 from certs.bundle import PROOF_NAME
 from certs.certificate import Certificate
-from certs.pades import Words
 from certs.pdf import Paper, render_pdf
+from certs.sealed import Words
 from certs.wording import Lang, load_wording
 from notary.clock import Clock, rfc3339
 from notary.issued import CERTIFICATE, PAPER

@@ -9,6 +9,7 @@ asked in their order until one answers.
 from __future__ import annotations
 
 import hashlib
+import importlib
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from certs.pades import TOKEN_BYTES, Evidence, Seal, Stamp, Words, seal_pdf
+from certs.sealed import TOKEN_BYTES, Evidence, Seal, Stamp, Words
 from notary.clock import Clock
 from notary.errors import (
     BadTimestamp,
@@ -185,9 +186,11 @@ class Sealing:
             )
         seal = used.seal if used.own else self._with_revocation(used.seal)
         said: list[str] = []
+        # Loaded at its first use: no process that seals nothing waits for it.
+        seal_pdf = importlib.import_module("certs.pades").seal_pdf
         for authority in self._authorities:
             try:
-                return seal_pdf(
+                sealed: bytes = seal_pdf(
                     pdf,
                     seal=seal,
                     stamp=partial(self._stamp, authority),
@@ -195,6 +198,7 @@ class Sealing:
                     at=now,
                     token_bytes=largest_token + _SPARE_BYTES if largest_token else TOKEN_BYTES,
                 )
+                return sealed
             except (Unreachable, BadTimestamp, Unverifiable, MalformedInput) as exc:
                 if exc.code == "keys_unreachable":
                     raise

@@ -229,6 +229,7 @@ def test_only_settings_doors_and_children_read_the_environment() -> None:
         "notary/cli/worker.py", "notary/cli/issuer.py", "notary/cli/restore.py",
         "notary/cli/audit.py", "notary/cli/wrapping.py", "notary/cli/keys.py",
         "notary/cli/migrate.py", "notary/cli/backup.py", "notary/cli/resume.py",
+        "notary/cli/seal.py",
         "notary/cli/process.py", "notary/cli/reconcile.py", "notary/web/status.py",
         "notary/web/witness.py", "notary/traffic.py",
         "notary/hsm.py",  # a PIN that a URI says is in a variable

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from certs import pades
+from certs import sealed as values
 from certs.errors import SealFailed
 from certs.pdf import Paper, render_pdf
 from certs.wording import Lang
@@ -28,13 +29,13 @@ from notary.tsa import EmbeddedTransport, request_timestamp
 from tests.certs import papers
 from tests.harness.pades import is_accepted, judge
 
-WORDS = pades.Words(signer="House", reason="Why", seal="The seal", timestamp="The timestamp")
+WORDS = values.Words(signer="House", reason="Why", seal="The seal", timestamp="The timestamp")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Desk:
-    seal: pades.Seal
-    stamp: Callable[[bytes], pades.Stamp]
+    seal: values.Seal
+    stamp: Callable[[bytes], values.Stamp]
     authority: Issued
     issued: Issued
 
@@ -61,19 +62,19 @@ def make_desk() -> Desk:
         name="House",
     )  # fmt: skip
 
-    def stamp(imprint: bytes) -> pades.Stamp:
+    def stamp(imprint: bytes) -> values.Stamp:
         found = request_timestamp(
             authority, imprint=imprint, nonce=7, now=datetime.now(UTC),
             tolerance=timedelta(seconds=60),
         )  # fmt: skip
-        evidence = pades.Evidence(certificates=found.verified.chain, crls=(chain.crl,))
-        return pades.Stamp(response=found.response, evidence=evidence)
+        evidence = values.Evidence(certificates=found.verified.chain, crls=(chain.crl,))
+        return values.Stamp(response=found.response, evidence=evidence)
 
     signer = ec.generate_private_key(ec.SECP256R1())
     issued = issue("House", "seal", signer.public_key(), made, commits=True)
-    seal = pades.Seal(
+    seal = values.Seal(
         certificate=issued.certificate,
-        evidence=pades.Evidence(certificates=(issued.root,), crls=(issued.crl,)),
+        evidence=values.Evidence(certificates=(issued.root,), crls=(issued.crl,)),
         mechanism="sha256_ecdsa",
         sign=lambda data: signer.sign(data, ec.ECDSA(hashes.SHA256())),
     )
@@ -204,7 +205,7 @@ def test_what_is_appended_is_not_accepted(desk: Desk, sealed: bytes) -> None:
 def test_a_token_larger_than_its_place_is_asked_for_again(desk: Desk, paper: bytes) -> None:
     asked: list[bytes] = []
 
-    def stamp(imprint: bytes) -> pades.Stamp:
+    def stamp(imprint: bytes) -> values.Stamp:
         asked.append(imprint)
         return desk.stamp(imprint)
 
@@ -219,7 +220,7 @@ def test_what_an_authority_raises_passes_through(desk: Desk, paper: bytes) -> No
     class GoneError(Exception):
         pass
 
-    def stamp(_imprint: bytes) -> pades.Stamp:
+    def stamp(_imprint: bytes) -> values.Stamp:
         raise GoneError
 
     with pytest.raises(GoneError):
