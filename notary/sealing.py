@@ -104,8 +104,8 @@ def make_seal(home: Path, place: KeyPlace, name: str, now: datetime) -> Path:
     chain = issue(name, ROLE, public_key, now, commits=True)
     number = hashlib.sha256(chain.certificate).hexdigest()[:16]
     kept = home / "keys" / f"seal-{number}.crt"
-    write_file(str(kept), chain.encode(), mode=0o644)
-    replace_file(str(home / "keys" / SEAL_CHAIN), chain.encode(), mode=0o644)
+    write_file(str(kept), chain.encode(), mode=0o600)
+    replace_file(str(home / "keys" / SEAL_CHAIN), chain.encode(), mode=0o600)
     return kept
 
 
