@@ -9,7 +9,8 @@ CertsError
 ├── RenderFailed           the PDF could not be drawn
 ├── ProfileMalformed       the bytes are not a court profile
 ├── FactMissing            a profile needs a fact from the system, and there is none
-└── FactRefused            a fact was stated that is not for a person to state here
+├── FactRefused            a fact was stated that is not for a person to state here
+└── SealFailed             the PDF could not be sealed
 
 Messages are lower case, quote values and show both sides.
 """
@@ -63,3 +64,7 @@ class FactMissing(CertsError):
 
 class FactRefused(CertsError):
     code = "fact_refused"
+
+
+class SealFailed(CertsError):
+    code = "seal_failed"

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from certs.form import DRAFT, FILE_NAME, Answer, Answered, FilledPart, Form
+from certs.form import DRAFT, Answer, Answered, FilledPart, Form
 from certs.glyphs import Coverage, Run
 from certs.profile import Source, Words
 from certs.sheet import groups
@@ -34,8 +34,6 @@ class _Drawing:
         form, profile = self.form, self.form.profile
         return {
             "title": self._lines(profile.title),
-            "file_name": FILE_NAME,
-            "attached_description": self._say("attached_description"),
             "about": self._say(
                 "about",
                 profile=profile.id,

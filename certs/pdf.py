@@ -1,22 +1,27 @@
 """The certificate on paper: PDF/A-3a and PDF/UA-1 in one file, drawn by typst.
 
 The data goes in as JSON, never into the markup, so no text of a depositor can become a command
-of the typesetter. `certificate.json` is attached, byte for byte.
+of the typesetter. `certificate.json` and its proofs are attached, byte for byte. Not sealed yet:
+that is `pades`.
 """
 
 from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import cache
 from pathlib import Path
+from types import MappingProxyType
+from typing import Literal, get_args
 
 import pylopdf_fonts_zh_cn
 import segno
 import typst
 from segno.encoder import DataOverflowError
 
+from certs.attached import attachments
 from certs.certificate import Certificate
 from certs.errors import RenderFailed
 from certs.form import Form
@@ -27,6 +32,11 @@ from certs.wording import PaperLang, load_wording
 
 STANDARDS: list[typst.PDFStandard] = ["a-3a", "ua-1"]
 
+Paper = Literal["a4", "letter"]
+PAPERS: tuple[Paper, ...] = get_args(Paper)
+
+_TYPST_PAPER: dict[Paper, str] = {"a4": "a4", "letter": "us-letter"}
+_NO_PROOFS: Mapping[str, bytes] = MappingProxyType({})
 _TEMPLATE = Path(__file__).with_name("templates") / "certificate.typ"
 _NO_GLYPH = "could not be displayed"
 
@@ -37,20 +47,48 @@ def render_pdf(
     lang: PaperLang,
     verify_url: str | None,
     reread_at: datetime | None = None,
+    paper: Paper = "a4",
+    proofs: Mapping[str, bytes] = _NO_PROOFS,
+    sealed: bool = False,
     form: Form | None = None,
 ) -> bytes:
     """The PDF of `certificate` in `lang`, the same bytes for the same input.
 
-    `form` is a court profile filled in for this certificate: its pages follow the certificate's,
-    and its data is attached as `profile.json`.
-
     `verify_url` goes into the QR code; None puts the file's digest there. `reread_at` is when the
     stored original was last read again and found whole: by the issuer's word, beside the
-    certificate and no part of it. Raises RenderFailed
-    when it cannot be drawn, CertificateMalformed when the record, a disclosure or the checkpoint
-    cannot be read.
+    certificate and no part of it. `proofs` are what `attachments` wants. `sealed` says on the
+    paper that it will be. `form` is a court profile filled in for this certificate: its pages
+    follow the certificate's, and its data is attached. Raises RenderFailed when it cannot be
+    drawn, CertificateMalformed when the record, a disclosure or the checkpoint cannot be read.
     """
-    return covered(lambda coverage: _draw(certificate, lang, coverage, verify_url, reread_at, form))
+    words = load_wording(lang)
+
+    def draw(coverage: Coverage) -> bytes:
+        sheet = build_sheet(
+            certificate, words, coverage, verify_url=verify_url, reread_at=reread_at
+        )
+        sheet["paper"] = _TYPST_PAPER[paper]
+        sheet["seal_note"] = coverage.runs(words.text("pdf.seal_note")) if sealed else None
+        sheet["attachments"] = [
+            {
+                "name": each.name,
+                "bytes": list(each.content),
+                "media_type": each.media_type,
+                "relationship": each.relationship,
+                "description": each.description,
+            }
+            for each in attachments(certificate, words, proofs, form)
+        ]
+        if form is not None:
+            sheet["form"] = build_form_sheet(form, words, coverage)
+        inputs = {
+            "sheet": json.dumps(sheet, ensure_ascii=False),
+            "qr": _qr_svg(qr_content(certificate, verify_url=verify_url)[0]),
+        }
+        of = f"certificate {certificate.certificate_id}"
+        return compile_template(_TEMPLATE, inputs, certificate.times.issued_at, of)
+
+    return covered(draw)
 
 
 def covered(draw: Callable[[Coverage], bytes]) -> bytes:
@@ -71,7 +109,7 @@ def compile_template(template: Path, inputs: dict[str, str], issued_at: datetime
         return typst.compile(
             template,
             format="pdf",
-            font_paths=[pylopdf_fonts_zh_cn.sans_path().parent],
+            font_paths=_fonts(),
             ignore_system_fonts=True,
             sys_inputs=inputs,
             pdf_standards=STANDARDS,
@@ -81,27 +119,14 @@ def compile_template(template: Path, inputs: dict[str, str], issued_at: datetime
         raise RenderFailed(f"{of} cannot be drawn: {exc.message:.300}") from exc
 
 
-def _draw(
-    certificate: Certificate,
-    lang: PaperLang,
-    coverage: Coverage,
-    verify_url: str | None,
-    reread_at: datetime | None,
-    form: Form | None,
-) -> bytes:
-    words = load_wording(lang)
-    sheet = build_sheet(certificate, words, coverage, verify_url=verify_url, reread_at=reread_at)
-    if form is not None:
-        sheet["form"] = build_form_sheet(form, words, coverage)
-    inputs = {
-        "sheet": json.dumps(sheet, ensure_ascii=False),
-        "certificate": certificate.encode().decode("utf-8"),
-        "qr": _qr_svg(qr_content(certificate, verify_url=verify_url)[0]),
-    }
-    if form is not None:
-        inputs["profile"] = form.encode().decode()
-    of = f"certificate {certificate.certificate_id}"
-    return compile_template(_TEMPLATE, inputs, certificate.times.issued_at, of)
+# Cached: installed fonts do not change while the program runs.
+@cache
+def _fonts() -> typst.Fonts:
+    return typst.Fonts(
+        include_system_fonts=False,
+        include_embedded_fonts=True,
+        font_paths=[pylopdf_fonts_zh_cn.sans_path().parent],
+    )
 
 
 def _qr_svg(content: str) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from certs.bundle import timestamp_stem
-from certs.certificate import FILE_NAME, TYPE, Certificate, Timestamp
+from certs.certificate import TYPE, Certificate, Timestamp
 from certs.glyphs import Coverage, Run, deceives
 from certs.reading import b64url
 from certs.sections import Content, Sections, cosigners, log_key_id, read_sections, root_hash
@@ -80,8 +80,6 @@ class _Drawing:
         return {
             "lang": self.words.lang,
             "title": self._say("title"),
-            "file_name": FILE_NAME,
-            "attached_description": self._say("attached_description"),
             "page": self.words.texts["pdf.page"],
             "header": self._header(),
             "issuer": self._runs(certificate.issuer.name),

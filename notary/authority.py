@@ -15,90 +15,44 @@ from typing import Any
 
 from asn1crypto import algos, cms, core, tsp
 from asn1crypto import x509 as asn1_x509
-from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from notary.certpath import read_certificate
 from notary.clock import Clock
 from notary.cms import DIGEST_SIZES
 from notary.der import OID, SEQUENCE, Reader, context
 from notary.errors import MalformedInput
+from notary.private_ca import VALID_FOR, Issued, issue
 from notary.tsp import read_imprint
 
 # The policy under which the house stamps, on the arc that needs no registration (ITU-T X.667):
 # 2.25 and the UUID 3de76496-fce1-4bba-816a-485037fc1210 as a decimal.
 POLICY = "2.25.82284368520648744138314016389991240208"
 ACCURACY_S = 1
-# A common name has 64 (X.520: characters; `cryptography` counts bytes of UTF-8), and the house
-# adds words of its own.
-MAX_NAME_BYTES = 48
 
 # RFC 5754 §2 wants SHA-256 written without parameters; asn1crypto by itself writes NULL.
 _SHA256 = algos.DigestAlgorithm.load(bytes.fromhex("300b0609608648016503040201"))
 
 
+def create_authority(
+    name: str, now: datetime, *, valid_for: timedelta = VALID_FOR
+) -> tuple[Issued, ec.EllipticCurvePrivateKey]:
+    """A new P-256 chain for the house called `name`, with its revocation list, and the
+    authority's key. The root's own key is gone: see `private_ca`."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    purposes = [ExtendedKeyUsageOID.TIME_STAMPING]
+    issued = issue(name, "TSA", key.public_key(), now, valid_for=valid_for, purposes=purposes)
+    return issued, key
+
+
 def create_chain(
-    name: str, now: datetime, *, valid_for: timedelta = timedelta(days=3650)
+    name: str, now: datetime, *, valid_for: timedelta = VALID_FOR
 ) -> tuple[bytes, bytes, ec.EllipticCurvePrivateKey]:
-    """A new P-256 chain: root certificate and authority certificate (DER), authority's key.
-
-    `name` is the house's; the certificates carry of it what fits into 48 bytes of UTF-8. The
-    root's own key is dropped here: nothing can ever be issued under that root again, so a
-    stolen key file is one authority, never a whole hierarchy. The cost is a new root at each
-    renewal.
-    """
-    name = name.encode()[:MAX_NAME_BYTES].decode(errors="ignore").rstrip()
-    first = now.replace(microsecond=0)
-    root_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
-    root_name, authority_name = (
-        x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"{name} {role}")])
-        for role in ("TSA root", "TSA")
-    )
-    draft = (
-        x509.CertificateBuilder()
-        .issuer_name(root_name)
-        .not_valid_before(first)
-        .not_valid_after(first + valid_for)
-    )
-    root = _named(draft, root_name, root_key.public_key())
-    root = root.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-    root = root.add_extension(_key_usage(signs_certificates=True), critical=True)
-    authority = _named(draft, authority_name, key.public_key())
-    for extension, critical in (
-        (x509.BasicConstraints(ca=False, path_length=None), True),
-        (_key_usage(signs_certificates=False), True),
-        (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.TIME_STAMPING]), True),
-        (x509.AuthorityKeyIdentifier.from_issuer_public_key(root_key.public_key()), False),
-    ):
-        authority = authority.add_extension(extension, critical=critical)
-    signed = [each.sign(root_key, hashes.SHA256()) for each in (root, authority)]
-    root_der, authority_der = (each.public_bytes(Encoding.DER) for each in signed)
-    return root_der, authority_der, key
-
-
-def _named(
-    draft: x509.CertificateBuilder, subject: x509.Name, public: ec.EllipticCurvePublicKey
-) -> x509.CertificateBuilder:
-    key_id = x509.SubjectKeyIdentifier.from_public_key(public)
-    draft = draft.subject_name(subject).public_key(public)
-    return draft.serial_number(x509.random_serial_number()).add_extension(key_id, critical=False)
-
-
-def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=not signs_certificates,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=signs_certificates,
-        crl_sign=signs_certificates,
-        encipher_only=False,
-        decipher_only=False,
-    )
+    """The same without the list: root certificate and authority certificate (DER), key."""
+    issued, key = create_authority(name, now, valid_for=valid_for)
+    return issued.root, issued.certificate, key
 
 
 class _RefusedError(Exception):

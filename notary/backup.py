@@ -200,7 +200,7 @@ def _home(house: Office, folder: _Folder, *, with_keys: bool) -> tuple[str, ...]
     if not with_keys:
         return ()
     # Not the wrapping keys: beside the rows they would open what was disposed of since.
-    keys = sorted((home / "keys").glob("*.pem"))
+    keys = sorted(path for path in (home / "keys").iterdir() if path.suffix in (".pem", ".crt"))
     for key in keys:
         folder.write_bytes(f"{HOME}keys-{key.name}", key.read_bytes(), secret=True)
     return tuple(key.name for key in keys)

@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from notary import digests
 from notary.audits import FINDING
 from notary.clock import rfc3339
-from notary.issued import CERTIFICATE
+from notary.issued import CERTIFICATE, PAPER
 from notary.model import Deposit
 from notary.register import DEPOSIT, IDEMPOTENCY, USAGE
 from notary.stamps import DOCUMENT_DUE, TOKEN
@@ -40,7 +40,9 @@ FORGET: Final[dict[str, Forget]] = {
     # First: a stamping under way waits for this row, or finds it gone.
     "document_timestamp_due": Forget(by="deposit_id", instead=None),
     "timestamp_token": Forget(by="deposit_id", instead=None),
+    # A paper that is being made waits for this row, or finds it gone.
     "certificate": Forget(by="deposit_id", instead=None),
+    "paper": Forget(by="deposit_id", instead=None),
     "idempotency": Forget(by="outcome_id", instead={"fingerprint": b""}),
     "audit_finding": Forget(by="deposit_id", instead={"detail": FINDING_GONE}),
     "deposit": Forget(
@@ -64,7 +66,7 @@ def forget(connection: sa.Connection, deposit: Deposit, at: datetime) -> None:
     """In the transaction of the disposal. On SQLite what was written there is overwritten."""
     if connection.dialect.name == "sqlite":
         connection.exec_driver_sql("PRAGMA secure_delete = ON")
-    for table in (DOCUMENT_DUE, TOKEN, CERTIFICATE, IDEMPOTENCY, FINDING, DEPOSIT):
+    for table in (DOCUMENT_DUE, TOKEN, CERTIFICATE, PAPER, IDEMPOTENCY, FINDING, DEPOSIT):
         rule = FORGET[table.name]
         of = [table.c[rule.by] == deposit.id]
         if table is IDEMPOTENCY:

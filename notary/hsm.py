@@ -1,5 +1,6 @@
 """Keys in a hardware security module, reached by PKCS#11 (version 2.40, EdDSA as in 3.0): Ed25519
-keys that sign, AES-256 keys that wrap data keys by AES-GCM.
+keys that sign, AES-256 keys that wrap data keys by AES-GCM; P-256 and RSA keys for seals on papers,
+which are found by label alone.
 
 A key that signs is found by its public half: CKA_ID is SHA-256 of the raw public key, CKA_LABEL the
 name that its file would have. What it signs is verified before it goes out, so that a token with
@@ -29,7 +30,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from pkcs11 import Attribute, GCMParams, KeyType, Mechanism, MechanismFlag, ObjectClass
 from pkcs11 import exceptions as p11
-from pkcs11.util.ec import encode_named_curve_parameters
+from pkcs11.util.ec import encode_ecdsa_signature, encode_named_curve_parameters
 
 from notary.errors import KeyMissing, Unreachable
 from notary.keyplace import TokenPlace
@@ -37,6 +38,8 @@ from notary.keyplace import TokenPlace
 NONCE_BYTES = 12
 """Of AES-GCM."""
 ED25519_OID = "1.3.101.112"
+P256_SPKI = bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d030107034200")
+"""What stands before the uncompressed point (RFC 5480 §2)."""
 _PIN_REFUSED = (
     p11.PinIncorrect, p11.PinLocked, p11.PinLenRange, p11.PinInvalid, p11.PinExpired,
     p11.UserPinNotInitialized,
@@ -122,6 +125,23 @@ class _Library:
                 raise KeyMissing(f"{place.shown()} has no wrapping key of id {id_.hex()}")
             found = self._keys[place, id_] = objects[0]
         return found
+
+    def labelled(self, place: TokenPlace, wanted: tuple[str, ...]) -> Any:
+        """The private key object with the first of these labels. Raises PKCS11Error,
+        KeyMissing."""
+        for label in wanted:
+            cached = self._keys.get((place, label.encode()))
+            if cached is not None:
+                return cached
+            found = list(
+                self.session(place).get_objects(
+                    {Attribute.CLASS: ObjectClass.PRIVATE_KEY, Attribute.LABEL: label}
+                )
+            )
+            if found:
+                self._keys[place, label.encode()] = found[0]
+                return found[0]
+        raise KeyMissing(f"{place.shown()} has no private key labelled {' or '.join(wanted)}")
 
     @contextmanager
     def writing(self, place: TokenPlace) -> Iterator[Any]:
@@ -342,6 +362,58 @@ def _decrypted(key: Any, data: bytes, about: bytes, nonce: bytes) -> bytes:
     return bytes(
         key.decrypt(data, mechanism=Mechanism.AES_GCM, mechanism_param=GCMParams(nonce, about))
     )
+
+
+# --- keys that seal ---------------------------------------------------------------------------
+
+
+def create_p256(place: TokenPlace, label: Callable[[bytes], str]) -> bytes:
+    """A new P-256 key pair that never leaves the token; gives its SubjectPublicKeyInfo (DER), of
+    which `label` makes the label. Killed in between it leaves a key `seal-unfinished`, which is
+    never found. Raises as `sign`."""
+    library = _library(place.module_path)
+
+    def make() -> bytes:
+        with library.writing(place) as session:
+            curve = session.create_domain_parameters(
+                KeyType.EC,
+                {Attribute.EC_PARAMS: encode_named_curve_parameters("secp256r1")},
+                local=True,
+            )
+            halves = curve.generate_keypair(
+                store=True,
+                label="seal-unfinished",
+                private_template={Attribute.SENSITIVE: True, Attribute.EXTRACTABLE: False},
+            )
+            spki: bytes = P256_SPKI + halves[0][Attribute.EC_POINT][-65:]
+            for half in halves:
+                half[Attribute.ID] = _id(spki)
+                half[Attribute.LABEL] = label(spki)
+            return spki
+
+    library.attempt(place, lambda: library.session(place))
+    public_key: bytes = library.attempt(place, make, pauses=(0.0,))
+    return public_key
+
+
+def has_label(place: TokenPlace, wanted: tuple[str, ...]) -> bool:
+    """Whether it has a private key with one of these labels. Raises as `sign`."""
+    return any(label in wanted for label in labels(place))
+
+
+def sign_labelled(place: TokenPlace, wanted: tuple[str, ...], data: bytes, *, rsa: bool) -> bytes:
+    """A signature by the private key that has the first of these labels: RSASSA-PKCS1-v1_5 or
+    ECDSA (DER), both with SHA-256. The caller verifies it. Raises as `sign`."""
+    library = _library(place.module_path)
+
+    def act() -> bytes:
+        key = library.labelled(place, wanted)
+        if rsa:
+            return bytes(key.sign(data, mechanism=Mechanism.SHA256_RSA_PKCS))
+        raw = key.sign(hashlib.sha256(data).digest(), mechanism=Mechanism.ECDSA)
+        return bytes(encode_ecdsa_signature(raw))
+
+    return library.attempt(place, act)
 
 
 def _objects(session: Any, kind: ObjectClass, public_key: bytes) -> list[Any]:

@@ -27,7 +27,7 @@ from certs.certificate import (
     parse_certificate,
 )
 from certs.form import Form
-from certs.pdf import render_pdf
+from certs.pdf import Paper
 from certs.seal import sign_certificate
 from certs.wording import LANGS, PaperLang
 from notary import __version__, access, register, versions
@@ -46,7 +46,7 @@ from notary.ledger import Ledger
 from notary.model import Deposit, EventKind, Principal, check_label, uuid7
 from notary.originals import Originals
 from notary.pack import pack
-from notary.rereads import Rereads
+from notary.papers import Papers
 from notary.revocation import State
 from notary.revocations import Revocations
 from notary.stamps import CHECKPOINT, ORIGINAL, Stamped, Stamps, Token
@@ -74,6 +74,7 @@ class Issued:
     json: bytes
     certificate: Certificate
     version: int
+    deposit_id: str
 
 
 class Issue:
@@ -87,7 +88,7 @@ class Issue:
         revocations: Revocations,
         chronicle: Chronicle,
         originals: Originals,
-        rereads: Rereads,
+        papers: Papers,
         clock: Clock,
         randomness: Callable[[int], bytes],
         keyring: Keyring,
@@ -104,7 +105,7 @@ class Issue:
         self._revocations = revocations
         self._chronicle = chronicle
         self._originals = originals
-        self._rereads = rereads
+        self._papers = papers
         self._clock = clock
         self._randomness = randomness
         self._keyring = keyring
@@ -196,22 +197,24 @@ class Issue:
             )
         except _IssuedMeanwhile:
             return self._certificate(deposit, by=by, reason=reason)
-        return Issued(json=encoded, certificate=certificate, version=version)
+        return Issued(json=encoded, certificate=certificate, version=version, deposit_id=deposit.id)
 
     def last_issued(self, deposit_id: str) -> tuple[int, datetime] | None:
         """Version and time of the newest certificate, None while there is none."""
         latest = self._latest(deposit_id)
         return None if latest is None else (latest.version, parse_rfc3339(latest.issued_at))
 
-    def pdf(self, issued: Issued, *, lang: PaperLang, form: Form | None = None) -> bytes:
-        """Drawn anew each time: it also says when the original was last found whole."""
-        index = issued.certificate.log.index
-        last = self._rereads.last((index,)).get(index)
-        return render_pdf(
+    def pdf(
+        self, issued: Issued, *, lang: PaperLang, paper: Paper = "a4", form: Form | None = None
+    ) -> bytes:
+        """The sealed paper. Raises as `Papers.pdf`."""
+        return self._papers.pdf(
             issued.certificate,
+            deposit_id=issued.deposit_id,
+            version=issued.version,
             lang=lang,
-            verify_url=f"{self._base_url}/verify",
-            reread_at=last.at if last is not None and last.finding is None else None,
+            paper=paper,
+            proof=self.proof(issued),
             form=form,
         )
 
@@ -383,7 +386,12 @@ class Issue:
             ).first()
 
     def _issued(self, row: sa.Row[tuple[object, ...]]) -> Issued:
-        return Issued(json=row.json, certificate=parse_certificate(row.json), version=row.version)
+        return Issued(
+            json=row.json,
+            certificate=parse_certificate(row.json),
+            version=row.version,
+            deposit_id=row.deposit_id,
+        )
 
 
 def _check_not_withdrawn(connection: sa.Connection, deposit_id: str) -> None:

@@ -73,6 +73,8 @@ WAYS: Final[dict[str, Way]] = {
     # Whoever was signed in signs in again; an account without a password needs `notary link`.
     "session": Way.LOST,
     "sign_in_link": Way.LOST,
+    # Drawn and sealed again when they are asked for.
+    "paper": Way.LOST,
     # Counts of a minute: all begin again.
     "request_count": Way.LOST,
     # Whoever is there first takes the job.

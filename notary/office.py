@@ -26,7 +26,7 @@ from notary.admitting import Admitting
 from notary.archive_stamps import ArchiveStamps
 from notary.archiving import Archiving
 from notary.auditing import Auditing
-from notary.authority import EmbeddedAuthority, create_chain
+from notary.authority import EmbeddedAuthority, create_authority
 from notary.batch import BatchIntake
 from notary.chronicle import Chronicle
 from notary.clock import Clock, SystemClock
@@ -53,6 +53,7 @@ from notary.issuers import Issuers
 from notary.journal import PREFIX as JOURNAL_PLACE
 from notary.journal import Journal, insert_journal
 from notary.keeping import Keeping
+from notary.keyplace import FolderPlace, KeyPlace, KmsPlace
 from notary.keyring import Keyring, head_signer
 from notary.keys import HouseKeys, load_key, raw_public, write_key
 from notary.keystore import KeyStore
@@ -61,6 +62,7 @@ from notary.ledger import Ledger, create_log
 from notary.leftovers import Leftovers
 from notary.model import Role, check_label, uuid7
 from notary.originals import Originals
+from notary.papers import Papers
 from notary.people import People
 from notary.reconcile import Reconciling
 from notary.register import Register
@@ -70,10 +72,12 @@ from notary.remains import Kind as RemnantKind
 from notary.remains import Remnant, insert_began
 from notary.rereads import Rereads
 from notary.retention import Retention
+from notary.revocation_fetch import Collector
 from notary.revocation_watch import RevocationWatch
 from notary.revocations import Revocations
 from notary.rotate import Rotating
 from notary.schema import check_schema, make_tables
+from notary.sealing import Sealing, make_seal, parse_chain
 from notary.sequencer import Sequencer
 from notary.settings import Settings
 from notary.stamping import Stamping
@@ -141,13 +145,11 @@ def found(
     keys = open_keys(settings).found()
     if settings.encrypts:
         open_wrapping(settings, randomness).make(clock.now())
-    root, certificate, tsa_key = create_chain(name[:40], clock.now())
+    authority, tsa_key = create_authority(name[:40], clock.now())
     write_key(settings.home / "keys", TSA_KEY, tsa_key)
-    chain = b"".join(
-        x509.load_der_x509_certificate(der).public_bytes(Encoding.PEM)
-        for der in (certificate, root)
-    )
+    chain = authority.encode()
     write_file(str(settings.home / TSA_CHAIN), chain, mode=0o644)
+    make_seal(settings.home, seal_place(settings), name[:40], clock.now())
     sign, signers = head_signer(origin, keys)
     statements = StatementSigner(origin, keys.statement)
     now = clock.now()
@@ -318,6 +320,17 @@ class Office:
             sequencer=self.sequencer,
             clock=self.clock,
         )
+        self.sealing = Sealing(
+            home=settings.home,
+            places=settings.key_places,
+            outside_chain=settings.seal_chain,
+            authorities=self.authorities,
+            own_lists=self._own_lists,
+            collector=Collector(clock=self.clock, timeout_s=settings.tsa_timeout),
+            clock=self.clock,
+            randomness=self.randomness,
+            tolerance=timedelta(seconds=settings.tsa_tolerance),
+        )
         self.issue = Issue(
             database=self.database,
             ledger=self.ledger,
@@ -326,7 +339,15 @@ class Office:
             revocations=self.revocations,
             chronicle=self.chronicle,
             originals=self.originals,
-            rereads=Rereads(self.database),
+            papers=Papers(
+                database=self.database,
+                keyring=self.keyring,
+                rereads=Rereads(self.database),
+                sealing=self.sealing,
+                clock=self.clock,
+                software=SOFTWARE,
+                base_url=settings.base_url,
+            ),
             clock=self.clock,
             randomness=self.randomness,
             keyring=self.keyring,
@@ -554,6 +575,13 @@ class Office:
         name = f"{TSA_CHAIN} in the database"
         return _own_chain(_parse_certificates(shared.encode(), name), name)
 
+    def _own_lists(self) -> tuple[bytes, ...]:
+        """The embedded authority's revocation lists: none in a house that was founded when none
+        were made. Raises Corrupt."""
+        path, shared = self.settings.home / TSA_CHAIN, self.house.authority_chain
+        pem = shared.encode() if shared and not path.exists() else path.read_bytes()
+        return parse_chain(pem, TSA_CHAIN).crls
+
 
 def open_keys(settings: Settings) -> KeyStore:
     return KeyStore(settings.home / "keys", settings.key_places)
@@ -565,6 +593,13 @@ def open_wrapping(settings: Settings, randomness: Callable[[int], bytes]) -> Wra
         settings.wrapping_places,
         on=settings.encrypts,
         randomness=randomness,
+    )
+
+
+def seal_place(settings: Settings) -> KeyPlace:
+    """The first place that takes seal keys, and the folder where none does."""
+    return next(
+        (each for each in settings.key_places if not isinstance(each, KmsPlace)), FolderPlace()
     )
 
 

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
-from http import HTTPStatus
 from itertools import pairwise
 
-from notary import outside
 from notary.archive_stamps import ArchiveStamps
 from notary.clock import Clock
 from notary.errors import MalformedInput, Unreachable
 from notary.revocation import MAX_DATA_BYTES, encode_ocsp_request, sources_of
+from notary.revocation_fetch import ask
 from notary.revocations import Revocations
 from notary.stamps import Stamps
 
@@ -91,18 +90,7 @@ class RevocationWatch:
         """The body of the first that answers."""
         for url in urls[:4]:
             try:
-                reply = outside.exchange(
-                    url,
-                    who=f"revocation data at {url!r:.200}",
-                    timeout_s=self._timeout_s,
-                    max_bytes=MAX_DATA_BYTES,
-                    data=request,
-                    headers={} if request is None else {"Content-Type": "application/ocsp-request"},
-                )
+                return ask(url, request, timeout_s=self._timeout_s, max_bytes=MAX_DATA_BYTES)
             except Unreachable as exc:
                 errors.append(str(exc))
-                continue
-            if reply.status == HTTPStatus.OK and reply.body:
-                return reply.body
-            errors.append(f"{url!r:.200} answered {reply.status}, {len(reply.body)} bytes")
         return None

@@ -22,8 +22,8 @@ from storage.database import Database
 
 BASELINE = "0001"
 """Of a database of format 2 from before revisions were counted, which names none."""
-KNOWN = "0003_from_0002"
-REQUIRED = "0003"
+KNOWN = "0004_from_0002"
+REQUIRED = "0004"
 
 VERSION = sa.table("alembic_version", sa.column("version_num"))
 _NAME = re.compile(r"([0-9]{4})(?:_from_([0-9]{4}))?")

@@ -67,6 +67,12 @@ class Settings:
         "home/keys (searched in any case), pkcs11:token=…?module-path=…&pin-source=…, or "
         "awskms:///alias/NAME?region=… (no certificate keys); default file:",
     )
+    seal_chain: Path | None = _knob(
+        None,
+        _path,
+        "PEM file of an outside seal for PDFs: its certificate, then its issuers to the root; the "
+        "key is a seal*.pem in home/keys, or labelled seal in a token; default the house's own",
+    )
     encryption: str = _knob(
         "",
         str,
@@ -218,6 +224,8 @@ class Settings:
             problems.append(f"NOTARY_TSA_QUORUM={self.tsa_quorum}, not 1 to {authorities}")
         if self.tsa_roots is not None and not self.tsa_roots.is_file():
             problems.append(f"NOTARY_TSA_ROOTS: no file {self.tsa_roots}")
+        if self.seal_chain is not None and not self.seal_chain.is_file():
+            problems.append(f"NOTARY_SEAL_CHAIN: no file {self.seal_chain}")
         if self.witness_policy is not None and not self.witness_policy.is_file():
             problems.append(f"NOTARY_WITNESS_POLICY: no file {self.witness_policy}")
         if self.witness_fail not in ("closed", "open"):

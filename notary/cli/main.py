@@ -50,6 +50,7 @@ LOADED_WHEN_ASKED_FOR = {
     "backup": "notary.cli.backup",
     "restore": "notary.cli.backup",
     "keys": "notary.cli.keys",
+    "seal": "notary.cli.seal",
     "wrapping-key": "notary.cli.wrapping",
     "rewrap": "notary.cli.wrapping",
     "migrate": "notary.cli.migrate",

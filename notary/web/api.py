@@ -193,7 +193,7 @@ def certificate_json(deposit_id: str) -> Response:
     "The certificate for people, the machine part attached",
     answers={200: answer("the certificate", BYTES, media="application/pdf")},
     problems=(404, 409, 410),
-    parameters=papers.PAPER,
+    parameters=papers.PARAMETERS,
     path=ID,
 )
 def certificate_pdf(deposit_id: str) -> Response:
@@ -203,7 +203,7 @@ def certificate_pdf(deposit_id: str) -> Response:
     issued = papers.showing(office().issue.certificate(deposit, by=by), want.sections)
     form = papers.filled(by, deposit, issued, want, {})
     return _file(
-        office().issue.pdf(issued, lang=want.lang, form=form),
+        office().issue.pdf(issued, lang=want.lang, paper=want.paper, form=form),
         "application/pdf",
         papers.paper_name(deposit, want),
     )

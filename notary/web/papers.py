@@ -11,6 +11,7 @@ from apiflask import APIBlueprint
 from flask import Response, json, request
 
 from certs.form import FILE_NAME, Form, Stated
+from certs.pdf import PAPERS, Paper
 from certs.profile import Fact, Profile, Words, load_profiles
 from certs.wording import PAPER_LANGS, PaperLang
 from notary.access import Act
@@ -36,7 +37,9 @@ SECTIONS = query(
     "show only these sections of the record, separated by commas; the others are withheld",
 )
 FORM = query("profile", PROFILE, "court profile to fill in", required=True)
-PAPER = [LANG, query("profile", PROFILE, "court profile to fill in"), SECTIONS]
+PAPER = query("paper", {"type": "string", "enum": [*PAPERS]}, "size of the paper, default a4")
+ANY_FORM = query("profile", PROFILE, "court profile to fill in")
+PARAMETERS = [LANG, PAPER, ANY_FORM, SECTIONS]
 ID = {"deposit_id": UUID}
 
 
@@ -45,6 +48,7 @@ class Asked:
     """What kind of paper is wanted. `sections` is None for all of them."""
 
     lang: PaperLang
+    paper: Paper
     profile: Profile | None
     sections: tuple[str, ...] | None
 
@@ -54,6 +58,7 @@ def asked() -> Asked:
     profile = request.args.get("profile")
     return Asked(
         lang=paper_language(),
+        paper=paper_size(),
         profile=None if profile is None else office().forms.profile(profile),
         sections=sections(),
     )
@@ -69,6 +74,17 @@ def paper_language() -> PaperLang:
         if given.replace(" ", "+") == lang:
             return lang
     raise MalformedInput(f"lang is {given!r:.20}; known: en, zh, en+zh", code="value_malformed")
+
+
+def paper_size() -> Paper:
+    """`?paper=`, else A4."""
+    given = request.args.get("paper", "a4")
+    for paper in PAPERS:
+        if given == paper:
+            return paper
+    raise MalformedInput(
+        f"paper is {given!r:.20}; known: {', '.join(PAPERS)}", code="value_malformed"
+    )
 
 
 def sections() -> tuple[str, ...] | None:
@@ -150,6 +166,7 @@ def profile_json(deposit_id: str) -> Response:
     problems=(404, 409, 410),
     parameters=[
         LANG,
+        PAPER,
         FORM,
         SECTIONS,
     ],
@@ -165,7 +182,7 @@ def certificate_with_statements(deposit_id: str) -> Response:
     deposit, issued = _issued(by, deposit_id, want)
     form = filled(by, deposit, issued, want, stated)
     assert form is not None
-    pdf = office().issue.pdf(issued, lang=want.lang, form=form)
+    pdf = office().issue.pdf(issued, lang=want.lang, paper=want.paper, form=form)
     # The statements are not kept; the ledger keeps which ones this account wrote down.
     digest = hashlib.sha256(form.encode()).hexdigest()
     office().chronicle.record(

@@ -135,6 +135,7 @@ TITLES: dict[str, str] = {
     "session_ended": "The session has ended",
     "sign_in_refused": "Name or password is wrong",
     "storage_full": "Storage is full; nothing was lost",
+    "seal_timestamp_unreachable": "No time-stamp authority answers for the seal; try again",
     "storage_unreachable": "Storage does not answer; try again",
     "tile_not_found": "The tree has no such tile",
     "evidence_record_pending": "The evidence record has not come yet",

@@ -18,7 +18,7 @@ import pytest
 from certs.certificate import Certificate
 from certs.errors import CertificateMalformed, RenderFailed
 from certs.glyphs import EMBEDDED, Coverage, deceives, read_ranges
-from certs.pdf import render_pdf
+from certs.pdf import Paper, render_pdf
 from certs.seal import sign_certificate
 from certs.sheet import qr_content
 from certs.wording import Lang
@@ -47,7 +47,12 @@ def with_stamps(*covers: str, stamped: bool = True) -> Certificate:
 @pytest.mark.parametrize("lang", ["en", "zh"])
 def test_an_ordinary_certificate_has_at_most_two_a4_pages(lang: Lang) -> None:
     shown = papers.sections() | {"provenance": papers.PROVENANCE}
-    pdf = render_pdf(papers.certificate(shown), lang=lang, verify_url="https://evidence.example/v")
+    pdf = render_pdf(
+        papers.certificate(shown),
+        lang=lang,
+        verify_url="https://evidence.example/v",
+        sealed=True,
+    )
     reader = pypdf.PdfReader(io.BytesIO(pdf))
     assert len(reader.pages) <= 2
     for page in reader.pages:
@@ -70,14 +75,49 @@ def test_the_file_is_tagged_pdf_a_3a_and_pdf_ua_1_in_its_language() -> None:
         assert "<pdfuaid:part>1</pdfuaid:part>" in xmp
 
 
-def test_the_certificate_is_attached_as_data() -> None:
+def test_the_certificate_and_its_proofs_are_associated_files() -> None:
     certificate = papers.certificate()
-    reader = pypdf.PdfReader(io.BytesIO(render_pdf(certificate, lang="en", verify_url=None)))
-    (attachment,) = reader.attachment_list
-    assert attachment.name == "certificate.json"
-    assert attachment.content == certificate.encode()
-    assert attachment.associated_file_relationship == "/Data"
-    assert attachment.subtype == "/application/vnd.evidence-certificate+json"
+    proofs = {"receipt.cose": b"\x00\xffreceipt", "proof.tlog-proof": b"proof\n"}
+    pdf = render_pdf(certificate, lang="en", verify_url=None, proofs=proofs)
+    found = {each.name: each for each in pypdf.PdfReader(io.BytesIO(pdf)).attachment_list}
+    assert {name: each.content for name, each in found.items()} == {
+        "certificate.json": certificate.encode(),
+        "statement.cose": certificate.statement,
+        **proofs,
+        "timestamp-01-checkpoint.tsr": certificate.timestamps[0].response,
+    }
+    data = found["certificate.json"]
+    assert data.associated_file_relationship == "/Data"
+    assert data.subtype == "/application/vnd.evidence-certificate+json"
+    for name in found.keys() - {"certificate.json"}:
+        assert found[name].associated_file_relationship == "/Supplement"
+        assert found[name].description
+
+
+@pytest.mark.parametrize(("paper", "size"), [("a4", [595, 842]), ("letter", [612, 792])])
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_the_paper_has_the_size_asked_for_and_a_margin_to_bind_it(
+    lang: Lang, paper: Paper, size: list[int]
+) -> None:
+    """Binding margin 28 mm: 79 points."""
+    pdf = render_pdf(papers.nasty(), lang=lang, verify_url=None, paper=paper)
+    for page in pypdf.PdfReader(io.BytesIO(pdf)).pages:
+        assert [round(float(side)) for side in page.mediabox[2:]] == size
+        nearest = float(size[0])
+
+        def seen(text: str, cm: list[float], tm: list[float], *_: object) -> None:
+            nonlocal nearest
+            if text.strip():
+                nearest = min(nearest, cm[0] * tm[4] + cm[4])
+
+        page.extract_text(visitor_text=seen)
+        assert nearest >= 79
+
+
+def test_only_a_paper_that_will_be_sealed_says_so() -> None:
+    for sealed in (False, True):
+        pdf = render_pdf(papers.certificate(), lang="en", verify_url=None, sealed=sealed)
+        assert ("This PDF is sealed (PAdES)" in words(pdf)) == sealed
 
 
 def test_the_same_certificate_gives_the_same_file() -> None:
@@ -247,7 +287,8 @@ def test_any_file_name_makes_a_paper(name: str, lang: Lang) -> None:
     pdf = render_pdf(certificate, lang=lang, verify_url=None)
     reader = pypdf.PdfReader(io.BytesIO(pdf))
     assert len(reader.pages) <= 3
-    assert [a.content for a in reader.attachment_list] == [certificate.encode()]
+    attached = {each.name: each.content for each in reader.attachment_list}
+    assert attached["certificate.json"] == certificate.encode()
 
 
 @pytest.mark.parametrize("name", ["x" * 255, "Übersicht_" * 30 + ".tar.gz", "W" * 300])

@@ -274,7 +274,7 @@ def test_lost_home_comes_back_where_the_backup_has_the_keys(
     shutil.rmtree(house.settings.home)
     settings = replace(again(house, fresh("sqlite")), objects=objects.as_uri())
     done = restore(settings, made.path)
-    keys = list((settings.home / "keys").glob("*.pem"))
+    keys = list((settings.home / "keys").iterdir())
     assert len(keys) == len(made.keys)
     assert {stat.S_IMODE(key.stat().st_mode) for key in keys} == {0o600}
     assert any(path.endswith("published.checkpoint") for path in done.written)

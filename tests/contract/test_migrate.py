@@ -43,7 +43,7 @@ pytestmark = pytest.mark.slow
 
 __all__ = ["postgres"]
 
-LATER_REVISIONS = ("0002_from_0002", KNOWN)
+LATER_REVISIONS = ("0002_from_0002", "0003_from_0002", KNOWN)
 
 
 @pytest.fixture

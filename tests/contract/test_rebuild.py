@@ -17,7 +17,7 @@ from notary.office import Office
 from notary.settings import Settings
 from tests.harness.certified import deposit as hand_in
 from tests.harness.postgres import PostgresServer, postgres
-from tests.harness.restoring import live, rows_of
+from tests.harness.restoring import drawn, live, rows_of
 from tests.harness.server import Client, Service
 from tests.harness.weed import WeedServer
 
@@ -41,7 +41,7 @@ def papers(service: Service, client: Client, deposit: Any) -> tuple[bytes, bytes
     service.wait_for(lambda: client.get(path).json()["times"]["timestamped_at"])
     json, pdf = client.get(f"{path}/certificate.json"), client.get(f"{path}/certificate.pdf")
     assert (json.status_code, pdf.status_code) == (200, 200)
-    return json.content, pdf.content
+    return json.content, drawn(pdf.content)
 
 
 @pytest.mark.slow

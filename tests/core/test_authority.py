@@ -22,8 +22,9 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notary.authority import ACCURACY_S, MAX_NAME_BYTES, POLICY, EmbeddedAuthority, create_chain
+from notary.authority import ACCURACY_S, POLICY, EmbeddedAuthority, create_chain
 from notary.errors import BadTimestamp, MalformedInput, Unverifiable
+from notary.private_ca import MAX_NAME_BYTES
 from notary.tsp import parse_response, verify_token
 from tests.harness.openssl_tsa import openssl_verify
 

@@ -21,6 +21,7 @@ from typing import Any
 
 import cbor2
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 from hypothesis import HealthCheck, given, settings
@@ -49,17 +50,19 @@ from notary.backup_format import Manifest, Part, encode_frame, parse_frames, par
 from notary.certpath import read_certificate
 from notary.clock import parse_rfc3339
 from notary.digest import parse_digest_field, parse_digests
-from notary.errors import BadRotation, BadTimestamp, MalformedInput, Rejected
+from notary.errors import BadRotation, BadTimestamp, Corrupt, MalformedInput, Rejected
 from notary.ers import ArchiveTimestamp, EvidenceRecord, parse_evidence_record
 from notary.issuer_key import parse_issuer_key
 from notary.journal_segment import Block, SegmentHead, encode_segment, parse_segment
 from notary.keyhistory import encode_rotations, parse_rotations
 from notary.keyplace import parse_key_place
+from notary.private_ca import issue
 from notary.provenance import parse_provenance
 from notary.receipt import parse_receipt, sign_inclusion
 from notary.record import EVIDENCE, build_record, parse_disclosure, parse_record
 from notary.rotation import parse_genesis_keys, parse_rotation
 from notary.schema import parse_revision
+from notary.sealing import parse_chain
 from notary.signed_statement import parse_signed_statement
 from notary.statement import EVIDENCE_TYPE, StatementSigner, parse_statement
 from notary.tlog.checkpoint import (
@@ -169,6 +172,7 @@ VERIFICATION = VerificationDraft(
     made_at=datetime(2026, 11, 24, tzinfo=UTC), software="verifier 1", trust_sha256=None, total=1,
     verdicts={"confirmed": 1}, codes={"match": 1}, table="results.csv", table_sha256="00" * 32,
 )  # fmt: skip
+P256 = ec.generate_private_key(ec.SECP256R1())
 CHAIN = Chain()
 CHAIN.rotate(5)
 POLICY = f"log {VKEY}\n# one\nwitness w {ML_DSA.verifier.encode()}\ngroup g 1 w\nquorum g\n"
@@ -291,6 +295,11 @@ PARSERS: dict[str, Parser] = {
         parse=parse_rotation, error=BadRotation, samples=(CHAIN.registered[0].document,)
     ),
     "notary.schema.parse_revision": malformed(parse_revision, "0003_from_0002"),
+    "notary.sealing.parse_chain": Parser(
+        parse=partial(parse_chain, name="seal.crt"),
+        error=Corrupt,
+        samples=(issue("Court", "seal", P256.public_key(), AT, commits=True).encode(),),
+    ),
     "notary.signed_statement.parse_signed_statement": Parser(
         parse=parse_signed_statement,
         error=Rejected,

@@ -105,6 +105,11 @@ WRITES: dict[str, tuple[str, ...]] = {
         "commit witnessed_checkpoint",
     ),
     "certificate": ("insert certificate", "insert custody_event", *GROUP),
+    "paper": (
+        "insert embedded_authority", "update embedded_authority", "commit embedded_authority",
+        "insert embedded_authority 2", "update embedded_authority 2",
+        "commit embedded_authority 2", "delete paper", "insert paper", "commit paper",
+    ),
     "publish": REPLACED,
     "recovery": (
         "original: create", "original: write", "original: fsync file", "original: link",
@@ -138,8 +143,8 @@ WRITES: dict[str, tuple[str, ...]] = {
     "disposal-request": ("insert disposal", "insert custody_event", *GROUP),
     "disposal": (
         "update disposal", "delete document_timestamp_due", "delete timestamp_token",
-        "delete certificate", "update idempotency", "update audit_finding", "update deposit",
-        "delete deposit_digest", "update usage", "insert custody_event", *GROUP,
+        "delete certificate", "delete paper", "update idempotency", "update audit_finding",
+        "update deposit", "delete deposit_digest", "update usage", "insert custody_event", *GROUP,
     ),
     "disposal-end": (
         *STAGED, "original: fsync folder", "original: fsync folder 2", *SEGMENT,
@@ -370,9 +375,12 @@ FOUNDING = (
     "home: fsync folder", *_whole_file("original"), "original: unlink 2",
     "original: fsync folder 2",
     *(write for number in range(1, 6) for write in _whole_file("keys", number)),
-    *_whole_file("home")[:-1], "home: fsync folder 2",
-    "insert alembic_version", "update alembic_version", "insert tree_head", "insert entry",
-    "insert tile", "update tree_head", "insert house", "insert journal", "insert database_began",
+    *_whole_file("home")[:-1], "home: fsync folder 2", *_whole_file("keys", 6),
+    *_whole_file("keys", 7),
+    "keys: create 8", "keys: write 8", "keys: fsync file 8", "keys: rename", "keys: fsync folder 8",
+    "insert alembic_version", "update alembic_version", "update alembic_version 2",
+    "update alembic_version 3", "insert tree_head", "insert entry", "insert tile",
+    "update tree_head", "insert house", "insert journal", "insert database_began",
     "insert account", "insert sign_in_link", "commit sign_in_link",
     "home: create 2", "home: write 2", "home: fsync file 2", "home: rename", "home: fsync folder 3",
 )  # fmt: skip

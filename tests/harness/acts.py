@@ -27,7 +27,7 @@ from notary.clock import Clock, SystemClock, parse_rfc3339
 from notary.cosigner import Cosigner
 from notary.errors import Conflict
 from notary.fsck import fsck
-from notary.issued import CERTIFICATE
+from notary.issued import CERTIFICATE, PAPER
 from notary.journal import read_place, segment_key
 from notary.model import Case, Declared, Deposit, EventKind, Principal, Role, uuid7
 from notary.office import Office, found
@@ -249,6 +249,20 @@ def _certificate(office: Office) -> object:
     return office.issue.certificate(_first(office), by=CLERK)
 
 
+def _certified(root: Path) -> None:
+    with house(root) as office:
+        _certificate(office)
+
+
+def _paper(office: Office) -> object:
+    return office.issue.pdf(office.issue.certificate(_first(office), by=CLERK), lang="en")
+
+
+def _paper_held(office: Office) -> None:
+    (row,) = rows_of(office, PAPER)
+    assert _paper(office) == row.pdf
+
+
 def _certificate_held(office: Office) -> None:
     (row,) = rows_of(office, CERTIFICATE)
     assert office.issue.certificate(_first(office), by=CLERK).json == row.json
@@ -348,6 +362,7 @@ ACTS: dict[str, Act] = {
     "stamp": Act(run=_stamp, held=_stamp_held),
     "witness": Act(run=_witness, held=_witness_held, opened=witnessed_house),
     "certificate": Act(run=_certificate, held=_certificate_held),
+    "paper": Act(run=_paper, held=_paper_held, spoil=_certified),
     "publish": Act(run=_publish, held=_publish_held, outside=(OSError,)),
     "recovery": Act(run=_recover, held=_publish_held, spoil=litter, outside=(OSError,)),
 }

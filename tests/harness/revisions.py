@@ -48,7 +48,7 @@ LATER = {
 LATER_TABLES = (
     "deposit_digest", "retention_due", "retention", "legal_hold", "disposal", "job_lease",
     "request_count", "remains_pass", "remains_finding", "condemned_original", "database_began",
-    "hash_tree", "hash_tree_chunk", "archive_timestamp", "revocation_data",
+    "hash_tree", "hash_tree_chunk", "archive_timestamp", "revocation_data", "paper",
 )  # fmt: skip
 WATCHED_LATER = (
     "retention_due", "retention", "legal_hold", "disposal", "hash_tree", "hash_tree_chunk",

@@ -199,7 +199,7 @@ def test_two_rotations_in_a_row_are_a_chain(house: Office, by: Principal) -> Non
         assert judged(certificate, text, trust.encode()).verdict is Verdict.CONFIRMED
         again = house.issue.certificate(receipt.deposit, by=by).json
         assert judged(again, text, trust.encode()).verdict is Verdict.CONFIRMED
-    assert len(list((house.settings.home / "keys").glob("*.pem"))) == 5
+    assert len(list((house.settings.home / "keys").glob("*.pem"))) == 6
     opened = Office(house.settings)
     opened.examine()
     opened.close()

@@ -1,0 +1,84 @@
+"""Sealed papers before veraPDF: PDF/A-3a and PDF/UA-1 hold with both signatures in the file."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from certs.pdf import PAPERS, render_pdf
+from certs.wording import LANGS
+from tests.certs import papers
+from tests.certs.test_pades import make_desk
+
+JAVA = Path(__file__).with_name("java")
+BUILD_S, JUDGE_S = 300, 300
+NAMES = {
+    "long": "W" * 300,
+    "right to left": "חוזה שכירות " * 20 + ".pdf",
+    "both ways": "invoice\u202efdp.exe عقد الإيجار 合同.pdf",
+}
+
+
+@pytest.fixture(scope="module")
+def verapdf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its classes, built outside the tree. Skips where Java or Maven is missing or fetches none."""
+    for program in ("java", "javac", "mvn"):
+        if shutil.which(program) is None:
+            pytest.skip(f"{program} is not installed: veraPDF was not asked")
+    folder = tmp_path_factory.mktemp("verapdf")
+    fetched = subprocess.run(
+        ["mvn", "-q", "-B", "-f", JAVA / "pom.xml", "dependency:copy-dependencies",
+         f"-DoutputDirectory={folder / 'lib'}"],
+        capture_output=True, text=True, timeout=BUILD_S, check=False,
+    )  # fmt: skip
+    if fetched.returncode != 0:
+        pytest.skip(f"Maven fetched no veraPDF: {fetched.stdout[-300:]}")
+    subprocess.run(
+        ["javac", "-cp", f"{folder / 'lib'}/*", "-d", folder, JAVA / "Verapdf.java"],
+        check=True, timeout=BUILD_S,
+    )  # fmt: skip
+    return folder
+
+
+def judged(verapdf: Path, *paths: Path) -> list[tuple[str, str, str, str]]:
+    """(file, standard, compliant, what was found) for each file and standard."""
+    told = subprocess.run(
+        ["java", "-cp", f"{verapdf / 'lib'}/*:{verapdf}", "Verapdf", *paths],
+        check=True, capture_output=True, text=True, timeout=JUDGE_S,
+    ).stdout  # fmt: skip
+    found = []
+    for line in told.splitlines():
+        path, standard, compliant, said = line.split("\t", 3)
+        found.append((Path(path).name, standard, compliant, said))
+    assert len(found) == 2 * len(paths)
+    return found
+
+
+def test_verapdf_accepts_every_sealed_paper(verapdf: Path, tmp_path: Path) -> None:
+    desk = make_desk()
+    certificates = {"plain": papers.certificate(), "nasty": papers.nasty()}
+    for label, name in NAMES.items():
+        certificates[label] = papers.certificate(papers.sections(name=name))
+    paths = []
+    for label, certificate in certificates.items():
+        for lang in LANGS:
+            for size in PAPERS:
+                pdf = render_pdf(
+                    certificate, lang=lang, verify_url="https://e.example/verify", paper=size,
+                    proofs={"receipt.cose": b"r", "proof.tlog-proof": b"p"}, sealed=True,
+                )  # fmt: skip
+                paths.append(tmp_path / f"{label}-{lang}-{size}.pdf")
+                paths[-1].write_bytes(desk.sealed(pdf))
+    refused = [each for each in judged(verapdf, *paths) if each[2] != "true"]
+    assert refused == []
+
+
+def test_verapdf_refuses_a_paper_without_its_metadata(verapdf: Path, tmp_path: Path) -> None:
+    pdf = render_pdf(papers.certificate(), lang="en", verify_url=None)
+    path = tmp_path / "altered.pdf"
+    path.write_bytes(pdf.replace(b"<pdfaid:part>3<", b"<pdfaid:part>9<"))
+    assert path.read_bytes() != pdf
+    assert ("altered.pdf", "3a", "false") in [each[:3] for each in judged(verapdf, path)]
