@@ -49,6 +49,7 @@ from notary.tlog.proof import TlogProof
 from notary.trust import Trust
 from notary.verdict import Document, Verdict
 from notary.verify import verify
+from notary.verify_page import pack_page
 from storage.database import Database
 
 SOFTWARE = f"evidence-notary {__version__}"
@@ -211,6 +212,7 @@ class Issue:
             proof=self.proof(issued),
             trust=self._trust().encode(),
             verifier=pack(),
+            page=pack_page(),
         )
 
     # --- steps -----------------------------------------------------------------------------

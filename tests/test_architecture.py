@@ -42,7 +42,7 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "issued issuers journal_tables audits holds disposals retention schema counters leases "
         "remains",
         "keystore digests",
-        "authority outside pack keys hsm kms wrapping",
+        "authority outside pack verify_page keys hsm kms wrapping",
         "report",
         "verify custody access declaration admission standing",
         "judged",
