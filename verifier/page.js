@@ -198,9 +198,11 @@ function speak(lang) {
   if (state.outcome !== null) show();
 }
 
-function busy(on) {
-  find("busy").hidden = !on;
-  find("form").querySelector("button").disabled = on;
+/** `is` is idle, busy, failed, judged, or whole once SM3 is there as well. */
+function become(is) {
+  document.body.dataset.state = is;
+  find("busy").hidden = is !== "busy";
+  find("form").querySelector("button").disabled = is === "busy";
 }
 
 function tell(text, detail = "") {
@@ -214,6 +216,7 @@ function askAgain() {
   find("result").hidden = true;
   find("ask").hidden = false;
   tell("");
+  become("idle");
   find("certificate").focus();
 }
 
@@ -233,13 +236,14 @@ function check(event) {
   event.preventDefault();
   const [certificate, file, trust] = ["certificate", "document", "trust"].map((id) => find(id).files[0]);
   if (certificate === undefined) {
+    become("failed");
     tell(t("page.choose"));
     find("certificate").focus();
     return;
   }
   end();
   state.sm3 = null;
-  busy(true);
+  become("busy");
   find("progress").removeAttribute("value");
   tell(t("page.judging"));
   start({ task: "judge", certificate, document: file, trust }, answered);
@@ -252,8 +256,8 @@ function answered(message) {
     tell(part < 1 ? t("page.reading", { percent: Math.floor(part * 100) }) : t("page.judging"));
     return;
   }
-  busy(false);
   if (message.kind !== "report") {
+    become("failed");
     tell(t(message.kind === "trust" ? "page.trust_unreadable" : "page.fault"), message.detail);
     return;
   }
@@ -264,10 +268,12 @@ function answered(message) {
   find("ask").hidden = true;
   find("result").hidden = false;
   find("result").focus();
+  become("judged");
   if (message.file) start({ task: "sm3", file: message.file }, (said) => {
     if (said.kind !== "sm3") return;
     state.sm3 = said.sm3;
     show();
+    become("whole");
   });
 }
 
