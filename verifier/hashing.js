@@ -1,31 +1,18 @@
-// Digests of a file of any size. WebCrypto is the fastest and takes whole files only; what is
-// larger than WHOLE goes through WebAssembly, piece by piece.
+// Digests of a file of any size, piece by piece in WebAssembly: WebCrypto takes only whole files,
+// and on such is no faster once the reading is counted.
 
-import { hex } from "./bytes.js";
 import { createSHA256, createSM3 } from "./vendor/vendor.js";
 
-const PIECE = 4 << 20;
-export const WHOLE = 256 << 20;
+const PIECE = 8 << 20;
+const AHEAD = 2;
 
 /** SHA-256 in hex; `progress` is told how many bytes are done. */
 export async function sha256Of(file, progress) {
-  if (file.size <= WHOLE && globalThis.crypto?.subtle) return wholeSha256(file, progress);
   return streamed(await createSHA256(), file, progress);
 }
 
 export async function sm3Of(file, progress) {
   return streamed(await createSM3(), file, progress);
-}
-
-async function wholeSha256(file, progress) {
-  const whole = new Uint8Array(file.size);
-  let at = 0;
-  for await (const piece of pieces(file)) {
-    whole.set(piece, at);
-    at += piece.length;
-    progress(at);
-  }
-  return hex(new Uint8Array(await crypto.subtle.digest("SHA-256", whole)));
 }
 
 async function streamed(hash, file, progress) {
@@ -39,13 +26,19 @@ async function streamed(hash, file, progress) {
   return hash.digest("hex");
 }
 
-/** The file's bytes; the next piece is being read while one is worked on. */
+/** The file's bytes; the next pieces are being read while one is worked on. */
 async function* pieces(file) {
-  const read = (at) => (at < file.size ? file.slice(at, at + PIECE).arrayBuffer() : null);
-  let next = read(0);
-  for (let at = PIECE; next !== null; at += PIECE) {
-    const piece = new Uint8Array(await next);
-    next = read(at);
+  const coming = [];
+  let at = 0;
+  const read = () => {
+    if (at >= file.size) return;
+    coming.push(file.slice(at, at + PIECE).arrayBuffer());
+    at += PIECE;
+  };
+  for (let n = 0; n < AHEAD; n += 1) read();
+  while (coming.length) {
+    const piece = new Uint8Array(await coming.shift());
+    read();
     yield piece;
   }
 }
