@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import click
@@ -18,7 +19,7 @@ def verify_page(output: Path | None) -> None:
     """Write verify.html, which checks certificates in a browser without any network."""
     page = pack_page()
     if output is None:
-        click.get_binary_stream("stdout").write(page)
+        sys.stdout.buffer.write(page)
         return
     output.parent.mkdir(parents=True, exist_ok=True)
     temporary = output.with_name(f"{output.name}.{os.getpid()}")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pypdf import PdfWriter
 
 from certs.bundle import write_bundle
 from certs.certificate import parse_certificate
@@ -117,6 +118,20 @@ def test_the_certificate_in_a_pdf_is_found(verifier: BrowserPage, pdf: Path) -> 
     report = verifier.judge(*given)
     assert report["code"] == "match"
     assert compared(report) == compared(by_python(*given))
+
+
+@pytest.mark.parametrize("way", ["saved", "updated"])
+def test_a_pdf_that_was_saved_again_or_updated_still_gives_the_certificate(
+    verifier: BrowserPage, pdf: Path, tmp_path: Path, way: str
+) -> None:
+    """`updated` is what a signature does: the file as it was, and a second part behind it."""
+    again = tmp_path / "again.pdf"
+    writer = PdfWriter(pdf, incremental=True) if way == "updated" else PdfWriter(clone_from=pdf)
+    writer.add_metadata({"/Title": "again"})
+    writer.write(again)
+    assert again.read_bytes().startswith(pdf.read_bytes()) == (way == "updated")
+    report = verifier.judge(again, MATCH / "content", MATCH / "trust.toml")
+    assert report["code"] == "match"
 
 
 def test_a_bundle_brings_its_own_original(verifier: BrowserPage, bundle: Path) -> None:
