@@ -1,4 +1,4 @@
-"""One browser for all tests of verify.html."""
+"""One browser for the tests of each file about verify.html: two at once are one too many."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from tests.harness.browser_page import CHROMIUM, BrowserPage, browser_page
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     sync_api = pytest.importorskip(
         "playwright.sync_api", reason="no playwright here: install requirements-dev.txt"
@@ -24,7 +24,7 @@ def browser() -> Iterator[Any]:
         running.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("page")
 
