@@ -21,6 +21,7 @@ COPY app.py ./
 COPY notary notary
 COPY storage storage
 COPY certs certs
+COPY verifier verifier
 # The code is put on the path rather than built into a wheel: a build back end is one more package
 # that no lock names. What the service runs is readable by every user and belongs to none of them.
 RUN chmod -R a+rX,go-w /srv/notary \

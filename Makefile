@@ -8,7 +8,7 @@ export NOTARY_HOME
 JOBS ?= 2
 SOAK_MINUTES ?= 60
 
-.PHONY: help run demo test check slow fault soak bench lock pyz clean
+.PHONY: help run demo test check slow fault soak bench lock pyz page vendor clean
 
 help:
 	@echo "make run    serve at http://127.0.0.1:8080, made at first start in ./var"
@@ -16,7 +16,7 @@ help:
 	@echo "make test   the tests        make check  linters, types, architecture"
 	@echo "make slow   fault and load tests, in full    make bench  the figures, as JSON"
 	@echo "make fault  real servers killed, cut off, lying; NOTARY_KILLS=1000    make soak SOAK_MINUTES=60"
-	@echo "make pyz    dist/verify.pyz, the offline verifier in one file"
+	@echo "make pyz    dist/verify.pyz, the offline verifier in one file    make page  dist/verify.html, for a browser"
 
 $(VENV)/run: requirements.txt
 	$(PYTHON) -m venv $(VENV)
@@ -63,6 +63,13 @@ bench: $(VENV)/dev
 
 pyz: $(VENV)/run
 	$(BIN)/python -m notary.cli.pack dist/verify.pyz
+
+page: $(VENV)/run
+	$(BIN)/notary verify-page --output dist/verify.html
+
+# The libraries inside verify.html, built anew from npm as the lock file has them; needs node.
+vendor:
+	cd verifier/vendor && npm ci && npm run build
 
 lock:
 	$(BIN)/pip-compile --quiet --upgrade --generate-hashes --no-strip-extras --allow-unsafe --no-emit-index-url --no-emit-find-links -o requirements.txt requirements.in

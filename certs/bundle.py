@@ -27,6 +27,7 @@ from certs.wording import LANGS, Lang, Wording, load_wording
 PROOF_NAME = "proof.tlog-proof"
 TRUST_NAME = "trust.toml"
 VERIFIER_NAME = "verify.pyz"
+PAGE_NAME = "verify.html"
 README_NAME = "README.txt"
 RECORD_ENDING = ".ers"
 ORIGINAL_FOLDER = "original/"
@@ -87,13 +88,14 @@ def write_bundle(
     proof: bytes,
     trust: str,
     verifier: bytes | None = None,
+    page: bytes | None = None,
 ) -> Iterator[bytes]:
     """The bundle's bytes in chunks, to be sent as they come.
 
     `original` is an open file or the chunks of one, read once and closed in the end; None leaves
     it out, as a digest-only deposit must. `pdfs` are the papers by language, `proof` is the
-    tlog-proof, `trust` the trust file's text, `verifier` the offline verifier where one is at
-    hand. Zip64 where needed, nothing compressed.
+    tlog-proof, `trust` the trust file's text, `verifier` and `page` the offline verifiers where
+    they are at hand. Zip64 where needed, nothing compressed.
 
     Raises OriginalDiffers after the last byte of an original that is not the registered one, and
     before the directory is written: what was sent until then is no zip file.
@@ -104,7 +106,9 @@ def write_bundle(
         nullcontext() if original is None else closing(original),
         zipfile.ZipFile(drain, "w", zipfile.ZIP_STORED) as archive,
     ):
-        small = _small_members(certificate, original is not None, pdfs, proof, trust, verifier)
+        verifiers = {VERIFIER_NAME: verifier, PAGE_NAME: page}
+        there = {name: data for name, data in verifiers.items() if data is not None}
+        small = _small_members(certificate, original is not None, pdfs, proof, trust, there)
         for name, data in small:
             archive.writestr(_entry(name, certificate), data)
             yield drain.take()
@@ -181,9 +185,9 @@ def _small_members(
     pdfs: Mapping[Lang, bytes],
     proof: bytes,
     trust: str,
-    verifier: bytes | None,
+    verifiers: Mapping[str, bytes],
 ) -> Iterator[tuple[str, bytes]]:
-    yield README_NAME, _readme(certificate, has_original, tuple(pdfs), verifier is not None)
+    yield README_NAME, _readme(certificate, has_original, tuple(pdfs), tuple(verifiers))
     yield FILE_NAME, certificate.encode()
     for lang, pdf in sorted(pdfs.items()):
         yield pdf_name(lang), pdf
@@ -198,8 +202,7 @@ def _small_members(
         yield f"{record_stem(number)}{RECORD_ENDING}", record.record
         yield f"{record_stem(number)}.pem", b"".join(map(_pem, record.certificates))
     yield TRUST_NAME, trust.encode("utf-8")
-    if verifier is not None:
-        yield VERIFIER_NAME, verifier
+    yield from verifiers.items()
 
 
 def _pem(der: bytes) -> bytes:
@@ -215,10 +218,13 @@ def _note_text(checkpoint: str) -> bytes:
 
 
 def _readme(
-    certificate: Certificate, has_original: bool, langs: tuple[Lang, ...], has_verifier: bool
+    certificate: Certificate,
+    has_original: bool,
+    langs: tuple[Lang, ...],
+    verifiers: tuple[str, ...],
 ) -> bytes:
     parts = [
-        _Readme(certificate, load_wording(lang), has_original, sorted(langs), has_verifier).text()
+        _Readme(certificate, load_wording(lang), has_original, sorted(langs), verifiers).text()
         for lang in LANGS
     ]
     return ("\n" + "=" * 72 + "\n\n").join(parts).encode("utf-8")
@@ -232,7 +238,7 @@ class _Readme:
     words: Wording
     has_original: bool
     langs: Sequence[Lang]
-    has_verifier: bool
+    verifiers: Sequence[str]
 
     def text(self) -> str:
         certificate = self.certificate
@@ -284,8 +290,10 @@ class _Readme:
             chain = self._say("timestamp_chain", authority=record.authority)
             yield f"{stem}.pem", chain
         yield TRUST_NAME, self._say("trust")
-        if self.has_verifier:
+        if VERIFIER_NAME in self.verifiers:
             yield VERIFIER_NAME, self._say("verifier")
+        if PAGE_NAME in self.verifiers:
+            yield PAGE_NAME, self._say("page")
         if self.has_original:
             yield _original_path(self._content()), self._say("original")
 

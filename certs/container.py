@@ -7,6 +7,7 @@ endless directory or a hostile PDF costs no more than the limits below.
 from __future__ import annotations
 
 import io
+import lzma
 import struct
 import zipfile
 import zlib
@@ -101,14 +102,15 @@ def _foreign_errors(what: str) -> Iterator[None]:
         PyPdfError,
         zipfile.BadZipFile,
         zlib.error,
+        lzma.LZMAError,
         struct.error,
         ArithmeticError,
         AssertionError,
         AttributeError,
+        EOFError,
         LookupError,
-        NotImplementedError,
         OSError,
-        RecursionError,
+        RuntimeError,  # zipfile, of what is encrypted; NotImplementedError and RecursionError too
         TypeError,
         ValueError,
     ) as exc:

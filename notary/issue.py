@@ -57,6 +57,7 @@ from notary.trust import Trust
 from notary.tsp import parse_response
 from notary.verdict import Document, Verdict
 from notary.verify import verify
+from notary.verify_page import pack_page
 from notary.verify_time import REVOKED
 from storage.database import Database
 
@@ -255,6 +256,7 @@ class Issue:
             proof=self.proof(issued),
             trust=self._trust().encode(),
             verifier=pack(),
+            page=pack_page(),
         )
 
     # --- steps -----------------------------------------------------------------------------

@@ -49,7 +49,7 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "remains revocations revocation_fetch",
         "keystore digests sealkey",
         "wrapping",
-        "authority outside pack keys hsm kms wrapping_files",
+        "authority outside pack verify_page keys hsm kms wrapping_files",
         "verifying",
         "handed",
         "report private_ca",

@@ -199,7 +199,7 @@ def test_image_holds_every_package_and_the_context_nothing_else() -> None:
     setuptools = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
     packages = {package.partition(".")[0] for package in setuptools["packages"]}
     modules = {f"{module}.py" for module in setuptools["py-modules"]}
-    assert copied == packages | modules | {"requirements.txt"}
+    assert copied == packages | modules | {"requirements.txt", "verifier"}
 
 
 class Health(BaseHTTPRequestHandler):

@@ -43,6 +43,7 @@ LOADED_WHEN_ASKED_FOR = {
     "worker": "notary.cli.worker",
     "witness": "notary.cli.web",
     "verify": "notary.cli.verify_command",
+    "verify-page": "notary.cli.verify_page",
     "monitor": "notary.cli.watch",
     "mirror": "notary.cli.watch",
     "issuer": "notary.cli.issuer",

@@ -12,6 +12,7 @@ from notary.errors import MalformedInput, Rejected
 from notary.model import check_name
 from notary.report import registered_at, report_object
 from notary.verdict import Document
+from notary.verify_page import FILE_NAME, pack_page
 from notary.web import verification
 from notary.web.pages_frame import bp, in_other_language, language, render, said
 from notary.web.verification import HandedIn
@@ -46,6 +47,15 @@ def verify_form() -> Response:
         again=_carried(given),
         switch=in_other_language("pages.verify_page"),
     )
+
+
+@bp.get("/verify.html")
+def verifier_page() -> Response:
+    """The verifier for a browser, as a file: opened here it would stand under this site's policy,
+    and under this site's trust."""
+    response = Response(pack_page(), content_type="text/html; charset=utf-8")
+    response.headers.set("Content-Disposition", "attachment", filename=FILE_NAME)
+    return response
 
 
 def _form(refused: Rejected | None = None) -> Response:

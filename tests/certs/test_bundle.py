@@ -86,6 +86,19 @@ def test_the_offline_verifier_comes_along_when_it_is_at_hand() -> None:
         assert "verify.pyz\n" in archive.read("README.txt").decode()
 
 
+def test_the_verifier_for_a_browser_comes_along_when_it_is_at_hand() -> None:
+    data = b"".join(
+        write_bundle(
+            papers.certificate(), original=None, pdfs=PDFS, proof=PROOF, trust=TRUST, page=b"<!doc"
+        )
+    )
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        assert archive.read("verify.html") == b"<!doc"
+        readme = archive.read("README.txt").decode()
+        assert readme.count("verify.html\n") == 2
+        assert "verify.pyz\n" not in readme
+
+
 def test_the_readme_says_in_both_languages_how_to_check() -> None:
     certificate = papers.certificate()
     with packed(certificate) as archive:

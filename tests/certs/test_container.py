@@ -87,6 +87,30 @@ def test_a_bundle_that_was_packed_again_still_gives_the_certificate() -> None:
     assert read_container(data, "bundle.zip").certificate == JSON
 
 
+def test_an_encrypted_certificate_in_a_bundle_is_refused() -> None:
+    data = bytearray(zipped(("certificate.json", JSON)))
+    data[6] |= 1
+    data[data.index(b"PK\x01\x02") + 8] |= 1
+    with pytest.raises(CertificateMalformed, match="bundle cannot be read"):
+        read_container(bytes(data), "bundle.zip")
+
+
+@pytest.mark.parametrize("way", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_packed_certificate_that_is_damaged_is_refused(way: int) -> None:
+    data = bytearray(zipped(("certificate.json", JSON), compression=way))
+    start, refused = 30 + len("certificate.json"), 0
+    for at in range(start, data.index(b"PK\x01\x02"), 101):
+        damaged = bytearray(data)
+        damaged[at] ^= 0xFF
+        try:
+            contents = read_container(bytes(damaged), "bundle.zip")
+        except CertificateMalformed:
+            refused += 1
+        else:
+            assert contents.certificate == JSON  # a byte that says nothing, as LZMA's padding
+    assert refused > 10
+
+
 @pytest.mark.parametrize(
     "data",
     [b"", b"\x89PNG\r\n", b"[1]", b"\xef\xbb\xbf{}", b"PK", b"%PD", b"MZ" + bytes(2000)],

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import requests
 
+from notary.verify_page import pack_page
 from tests.harness.person import Court, Person, words
 
 
@@ -125,3 +126,12 @@ def test_verifying_needs_no_account_and_leaves_no_cookie(court: Court, stranger:
     assert stranger.get("/verify").status_code == 200
     check(stranger, certificate(court, court.hand_in()), ("a", b"bytes"))
     assert not stranger.cookies
+
+
+def test_the_verifier_for_a_browser_is_a_download(court: Court, stranger: Person) -> None:
+    page = stranger.get("/verify").text
+    assert 'href="/verify.html" download' in page
+    given = stranger.get("/verify.html")
+    assert given.headers["Content-Disposition"] == "attachment; filename=verify.html"
+    assert given.headers["Content-Type"] == "text/html; charset=utf-8"
+    assert given.content == pack_page()
