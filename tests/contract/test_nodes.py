@@ -57,8 +57,9 @@ def join(first: Office, tmp_path: Path, clock: SetClock) -> Iterator[Join]:
     def with_keys(*names: str) -> Office:
         home = Path(tempfile.mkdtemp(prefix="node-", dir=tmp_path))
         (home / "keys").mkdir(mode=0o700)
-        for name in names or [path.stem for path in (first.settings.home / "keys").iterdir()]:
-            shutil.copy(first.settings.home / "keys" / f"{name}.pem", home / "keys")
+        theirs = first.settings.home / "keys"
+        for path in [theirs / f"{name}.pem" for name in names] or theirs.iterdir():
+            shutil.copy(path, home / "keys")
         made.append(Office(replace(first.settings, home=home), clock=clock))
         return made[-1]
 
