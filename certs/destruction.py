@@ -15,9 +15,10 @@ from typing import Any
 
 from certs.canonical import canonical, parse_canonical
 from certs.certificate import Issuer, Key, Signature, read_signature, signature_members
-from certs.errors import CertificateMalformed, UnknownKey, UnsupportedFormat
-from certs.reading import Node, b64, rfc3339
-from certs.seal import SealingKey, verify_signature
+from certs.entry import Entry, read_entry
+from certs.errors import CertificateMalformed, UnsupportedFormat
+from certs.reading import Node, rfc3339
+from certs.seal import SealingKey, signer_among, verify_signature
 
 TYPE = "evidence-destruction/v1"
 MEDIA_TYPE = "application/vnd.evidence-destruction+json"
@@ -50,20 +51,6 @@ class Destroyed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """The ledger's entry of the disposal: record and disclosures that it commits to, the statement,
-    RFC 6962 inclusion proof and signed checkpoint."""
-
-    record: str
-    disclosures: tuple[str, ...]
-    statement: bytes
-    index: int
-    size: int
-    inclusion_proof: tuple[bytes, ...]
-    checkpoint: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class DestructionDraft:
     """Everything but the signature."""
 
@@ -80,7 +67,7 @@ class DestructionDraft:
     issued_at: datetime
 
     def said(self) -> dict[str, Any]:
-        done, entry = self.destroyed, self.entry
+        done = self.destroyed
         return {
             "type": TYPE,
             "disposal": self.disposal_id,
@@ -100,15 +87,7 @@ class DestructionDraft:
                 "object": done.object,
                 "object_at": None if done.object_at is None else rfc3339(done.object_at),
             },
-            "entry": {
-                "record": entry.record,
-                "disclosures": list(entry.disclosures),
-                "statement": b64(entry.statement),
-                "index": entry.index,
-                "size": entry.size,
-                "inclusion_proof": [b64(node) for node in entry.inclusion_proof],
-                "checkpoint": entry.checkpoint,
-            },
+            "entry": self.entry.members(),
             "issued_at": rfc3339(self.issued_at),
         }
 
@@ -131,9 +110,7 @@ class Destruction:
 
     def check_seal(self, keys: Sequence[Key]) -> Key:
         """The key of `keys` that signed it. Raises SealInvalid, UnknownKey."""
-        signer = next((key for key in keys if key.kid == self.signature.kid), None)
-        if signer is None:
-            raise UnknownKey(f"signed by key {self.signature.kid.hex()}, which is not known")
+        signer = signer_among(keys, self.signature)
         of = f"destruction certificate {self.draft.disposal_id}"
         verify_signature(signer, self.signature, self.draft.signed_bytes(), of=of)
         return signer
@@ -176,7 +153,7 @@ def parse_destruction(data: bytes) -> Destruction:
             requested=_act(said["requested"]),
             approved=_act(said["approved"]),
             destroyed=_destroyed(said["destroyed"]),
-            entry=_entry(said["entry"]),
+            entry=read_entry(said["entry"]),
             issued_at=said["issued_at"].time(),
         ),
         signature=read_signature(said["signature"]),
@@ -200,18 +177,3 @@ def _destroyed(node: Node) -> Destroyed:
 
 def _time_or_none(node: Node) -> datetime | None:
     return None if node.text_or_none() is None else node.time()
-
-
-def _entry(node: Node) -> Entry:
-    said = node.members(
-        "record", "disclosures", "statement", "index", "size", "inclusion_proof", "checkpoint"
-    )
-    return Entry(
-        record=said["record"].text(),
-        disclosures=said["disclosures"].each(16, lambda each: each.text()),
-        statement=said["statement"].base64(),
-        index=said["index"].integer(least=0),
-        size=said["size"].integer(least=1),
-        inclusion_proof=said["inclusion_proof"].each(64, lambda each: each.base64(32)),
-        checkpoint=said["checkpoint"].text(),
-    )

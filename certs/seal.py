@@ -61,15 +61,22 @@ def check_seal(
     """
     signature = certificate.signature
     known = certificate.keys.certificate if keys is None else keys
-    signer = next((key for key in known if key.kid == signature.kid), None)
-    if signer is None:
-        message = f"certificate is signed by key {signature.kid.hex()}, known are " + (
-            ", ".join(key.kid.hex() for key in known) or "none"
-        )
-        raise SealInvalid(message) if keys is None else UnknownKey(message)
+    try:
+        signer = signer_among(known, signature)
+    except UnknownKey as exc:
+        raise (SealInvalid(str(exc)) if keys is None else exc) from exc
     signed = certificate.unsigned_bytes() if data is None else signed_part(certificate, data)
     verify_signature(signer, signature, signed, of=f"certificate {certificate.certificate_id}")
     return signer
+
+
+def signer_among(keys: Sequence[Key], signature: Signature) -> Key:
+    """Raises UnknownKey."""
+    for key in keys:
+        if key.kid == signature.kid:
+            return key
+    known = ", ".join(key.kid.hex() for key in keys) or "none"
+    raise UnknownKey(f"signed by key {signature.kid.hex()}, known are {known}")
 
 
 def verify_signature(signer: Key, signature: Signature, signed: bytes, *, of: str) -> None:

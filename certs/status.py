@@ -13,14 +13,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
 from certs.canonical import canonical, parse_canonical
-from certs.certificate import ALGORITHM, Key, Signature
-from certs.errors import CertificateMalformed, SealInvalid, UnknownKey, UnsupportedFormat
-from certs.reading import Node, b64, b64url, rfc3339
-from certs.seal import SealingKey
+from certs.certificate import Key, Signature, read_signature, signature_members
+from certs.entry import Entry, read_entry
+from certs.errors import CertificateMalformed, UnsupportedFormat
+from certs.reading import Node, rfc3339
+from certs.seal import SealingKey, signer_among, verify_signature
 
 TYPE = "evidence-certificate-status/v1"
 MEDIA_TYPE = "application/vnd.evidence-certificate-status+json"
@@ -28,20 +26,6 @@ MAX_BYTES = 256 * 1024
 STATES = ("current", "superseded", "withdrawn")
 _FAMILY = "evidence-certificate-status/"
 _PREFIX = f"{TYPE}\n".encode("ascii")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StatusEntry:
-    """The ledger's entry of the event: record and disclosures that it commits to, the statement,
-    RFC 6962 inclusion proof and signed checkpoint."""
-
-    record: str
-    disclosures: tuple[str, ...]
-    statement: bytes
-    index: int
-    size: int
-    inclusion_proof: tuple[bytes, ...]
-    checkpoint: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +44,7 @@ class StatusDraft:
     reason: str | None
     disposed: bool
     stated_at: datetime
-    entry: StatusEntry | None
+    entry: Entry | None
 
     def said(self) -> dict[str, Any]:
         return {
@@ -75,7 +59,7 @@ class StatusDraft:
             "reason": self.reason,
             "disposed": self.disposed,
             "stated_at": rfc3339(self.stated_at),
-            "entry": None if self.entry is None else _entry_members(self.entry),
+            "entry": None if self.entry is None else self.entry.members(),
         }
 
     def signed_bytes(self) -> bytes:
@@ -92,27 +76,14 @@ class CertificateStatus:
 
     def encode(self) -> bytes:
         said = self.draft.said()
-        said["signature"] = {
-            "alg": ALGORITHM,
-            "kid": b64url(self.signature.kid),
-            "value": b64(self.signature.value),
-        }
+        said["signature"] = signature_members(self.signature)
         return canonical(said)
 
     def check_seal(self, keys: Sequence[Key]) -> Key:
         """The key of `keys` that signed it. Raises SealInvalid, UnknownKey."""
-        signer = next((key for key in keys if key.kid == self.signature.kid), None)
-        if signer is None:
-            raise UnknownKey(f"signed by key {self.signature.kid.hex()}, which is not known")
-        try:
-            Ed25519PublicKey.from_public_bytes(signer.public_key).verify(
-                self.signature.value, self.draft.signed_bytes()
-            )
-        except (InvalidSignature, ValueError) as exc:
-            raise SealInvalid(
-                f"the status of certificate {self.draft.certificate_id} is not what key "
-                f"{signer.kid.hex()} signed"
-            ) from exc
+        signer = signer_among(keys, self.signature)
+        of = f"status of certificate {self.draft.certificate_id}"
+        verify_signature(signer, self.signature, self.draft.signed_bytes(), of=of)
         return signer
 
 
@@ -140,8 +111,6 @@ def parse_status(data: bytes) -> CertificateStatus:
         "reason", "disposed", "stated_at", "entry", "signature",
     )  # fmt: skip
     said["type"].one_of((TYPE,))
-    signature = said["signature"].members("alg", "kid", "value")
-    signature["alg"].one_of((ALGORITHM,))
     return CertificateStatus(
         draft=StatusDraft(
             certificate_id=said["certificate_id"].text(),
@@ -154,36 +123,7 @@ def parse_status(data: bytes) -> CertificateStatus:
             reason=said["reason"].text_or_none(),
             disposed=said["disposed"].boolean(),
             stated_at=said["stated_at"].time(),
-            entry=None if said["entry"].value is None else _entry(said["entry"]),
+            entry=None if said["entry"].value is None else read_entry(said["entry"]),
         ),
-        signature=Signature(
-            kid=signature["kid"].base64url(32), value=signature["value"].base64(64)
-        ),
-    )
-
-
-def _entry_members(entry: StatusEntry) -> dict[str, Any]:
-    return {
-        "record": entry.record,
-        "disclosures": list(entry.disclosures),
-        "statement": b64(entry.statement),
-        "index": entry.index,
-        "size": entry.size,
-        "inclusion_proof": [b64(node) for node in entry.inclusion_proof],
-        "checkpoint": entry.checkpoint,
-    }
-
-
-def _entry(node: Node) -> StatusEntry:
-    said = node.members(
-        "record", "disclosures", "statement", "index", "size", "inclusion_proof", "checkpoint"
-    )
-    return StatusEntry(
-        record=said["record"].text(),
-        disclosures=said["disclosures"].each(16, lambda each: each.text()),
-        statement=said["statement"].base64(),
-        index=said["index"].integer(least=0),
-        size=said["size"].integer(least=1),
-        inclusion_proof=said["inclusion_proof"].each(64, lambda each: each.base64(32)),
-        checkpoint=said["checkpoint"].text(),
+        signature=read_signature(said["signature"]),
     )

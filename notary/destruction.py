@@ -12,9 +12,9 @@ from certs.destruction import (
     Destroyed,
     Destruction,
     DestructionDraft,
-    Entry,
     sign_destruction,
 )
+from certs.entry import Entry
 from notary.clock import Clock
 from notary.disposals import Disposal, State
 from notary.errors import Conflict

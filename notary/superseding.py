@@ -4,18 +4,20 @@ the ledger's entry in it say the same? PURE.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 
 from certs.certificate import Certificate, Key
+from certs.entry import Entry
 from certs.errors import CertificateMalformed, CertsError
-from certs.status import CertificateStatus, StatusDraft, StatusEntry, parse_status
-from notary import statement as cose
+from certs.status import CertificateStatus, StatusDraft, parse_status
 from notary.clock import rfc3339
+from notary.entered import (
+    check_event_inclusion,
+    check_event_statement,
+    open_event_checkpoint,
+)
 from notary.errors import BadCertificate, MalformedInput, Unverifiable, VerificationError
-from notary.judged import open_log_checkpoint
 from notary.record import CUSTODY, disclosed, parse_record
-from notary.tlog import merkle
 from notary.tlog.note import VerifierKey
 from notary.verdict import Check, Status
 from notary.versions import State
@@ -86,7 +88,7 @@ def _check_about(statement: CertificateStatus, certificate: Certificate, registr
 
 
 def _check_entry(
-    draft: StatusDraft, entry: StatusEntry, certificate: Certificate, keys: Believed
+    draft: StatusDraft, entry: Entry, certificate: Certificate, keys: Believed
 ) -> None:
     """Raises what its parts raise."""
     record = parse_record(entry.record)
@@ -97,26 +99,10 @@ def _check_entry(
     if not isinstance(act, dict) or not isinstance(terms, dict):
         raise CertificateMalformed("the entry does not disclose act and terms")
     _check_event(draft, act.get("kind"), {str(k): str(v) for k, v in terms.items()})
-    statement = cose.parse_statement(entry.statement)
-    digest = hashlib.sha256(entry.record.encode("utf-8")).digest()
-    key = next((each for each in keys.statement if each.kid == statement.kid), None)
-    if key is None:
-        raise Unverifiable(f"the entry is signed by key {statement.kid.hex()}", code="unknown_key")
-    if (statement.payload, statement.issuer, statement.preimage_type) != (
-        digest, certificate.log.origin, cose.CUSTODY_TYPE,
-    ):  # fmt: skip
-        raise BadCertificate("the entry's statement is about something else")
-    cose.check_statement(statement, key.public_key)
-    _, checkpoint, _ = open_log_checkpoint(entry.checkpoint, keys.log)
-    if (checkpoint.origin, checkpoint.size) != (certificate.log.origin, entry.size):
-        raise BadCertificate(f"the entry's checkpoint is of {checkpoint.origin!r}")
-    merkle.check_inclusion(
-        index=entry.index,
-        size=entry.size,
-        leaf=merkle.leaf_hash(entry.statement),
-        proof=entry.inclusion_proof,
-        root=checkpoint.root,
-    )
+    origin = certificate.log.origin
+    check_event_statement(entry, origin, keys.statement)
+    checkpoint, _ = open_event_checkpoint(entry, origin, keys.log)
+    check_event_inclusion(entry, checkpoint.root)
 
 
 def _check_event(draft: StatusDraft, kind: object, terms: dict[str, str]) -> None:

@@ -40,6 +40,7 @@ from notary.errors import (
     MalformedInput,
     Unverifiable,
 )
+from notary.examination import Examination, Stop
 from notary.judged import (
     embedded_keys,
     meet_policy,
@@ -49,22 +50,12 @@ from notary.judged import (
 from notary.record import EVIDENCE, disclosed, disclosure_digest, parse_record
 from notary.remembered import remembering
 from notary.tlog import merkle
-from notary.tlog.note import VerifierKey, open_note, parse_note
-from notary.tlog.policy import NONE
+from notary.tlog.note import VerifierKey
 from notary.trust import Trust
-from notary.verdict import Check, Document, Facts, Report, Status, Verdict
+from notary.verdict import Document, Facts, Report, Verdict
 from notary.verify_time import judge_times
 
 _ANY_HEX = re.compile(r"([0-9a-f]{2})+")
-
-
-class _Stop(Exception):
-    """Ends the examination with a verdict on the certificate itself."""
-
-    def __init__(self, verdict: Verdict, code: str) -> None:
-        super().__init__(code)
-        self.verdict = verdict
-        self.code = code
 
 
 def verify(data: bytes, document: Document | None, trust: Trust | None) -> Report:
@@ -80,7 +71,7 @@ def verify(data: bytes, document: Document | None, trust: Trust | None) -> Repor
         comparison = compare(facts.sections, document)
         examination.checks.extend(comparison.checks)
         verdict, code = examination.with_time(comparison)
-    except _Stop as stop:
+    except Stop as stop:
         verdict, code = stop.verdict, stop.code
         if verdict is Verdict.NOT_GENUINE:
             facts = None
@@ -94,22 +85,12 @@ def verify(data: bytes, document: Document | None, trust: Trust | None) -> Repor
     )
 
 
-class _Examination:
+class _Examination(Examination):
     def __init__(self, trust: Trust | None) -> None:
+        super().__init__()
         self.trust = trust
-        self.checks: list[Check] = []
         self._unstamped = True
         self._time_undecided: str | None = None
-
-    def _pass(self, name: str, detail: str = "") -> None:
-        self.checks.append(Check(name=name, status=Status.PASSED, detail=detail))
-
-    def _fail(self, name: str, code: str, error: Exception) -> _Stop:
-        self.checks.append(Check(name=name, status=Status.FAILED, code=code, detail=str(error)))
-        return _Stop(Verdict.NOT_GENUINE, code)
-
-    def _leave(self, name: str, code: str, detail: str) -> None:
-        self.checks.append(Check(name=name, status=Status.NOT_MADE, code=code, detail=detail))
 
     def with_time(self, comparison: Comparison) -> tuple[Verdict, str]:
         """The verdict, once it is known what the timestamps proved."""
@@ -126,9 +107,8 @@ class _Examination:
         try:
             certificate = parse_certificate(data)
         except (CertificateMalformed, UnsupportedFormat) as exc:
-            self._leave("certificate_format", exc.code, str(exc))
-            raise _Stop(Verdict.UNDECIDED, exc.code) from exc
-        self._pass("certificate_format")
+            raise self.left("certificate_format", exc.code, str(exc)) from exc
+        self.passed("certificate_format")
         return certificate
 
     def examine(self, certificate: Certificate, data: bytes, document: Document | None) -> Facts:
@@ -158,8 +138,8 @@ class _Examination:
         try:
             check_seal(certificate, data=data)
         except SealInvalid as exc:
-            raise self._fail("certificate_signature", "signature_invalid", exc) from exc
-        self._pass("certificate_signature")
+            raise self.failed("certificate_signature", "signature_invalid", exc) from exc
+        self.passed("certificate_signature")
 
     def _keys(self, certificate: Certificate) -> tuple[tuple[VerifierKey, ...], tuple[Key, ...]]:
         """The keys to go by: the trust file's, or the embedded ones, which is then said."""
@@ -167,9 +147,9 @@ class _Examination:
             read = remembering(embedded_keys, *certificate.keys.log)
             embedded = read(certificate.keys.log)
         except MalformedInput as exc:
-            raise self._fail("log_keys", "certificate_altered", exc) from exc
+            raise self.failed("log_keys", "certificate_altered", exc) from exc
         if self.trust is None:
-            self._leave("log_keys", "embedded_keys", "no trust file was given")
+            self.left("log_keys", "embedded_keys", "no trust file was given")
             return embedded, certificate.keys.statement
         trust = self.trust
         signer = certificate.signature.kid
@@ -178,14 +158,13 @@ class _Examination:
             or certificate.issuer.origin != trust.origin
             or signer not in [key.kid for key in trusted_keys(trust.certificate_keys)]
         ):
-            self._leave(
+            raise self.left(
                 "log_keys",
                 "unknown_key",
                 f"certificate of log {certificate.log.origin!r} signed by {signer.hex()}; the "
                 f"trust file knows log {trust.origin!r} and its keys",
             )
-            raise _Stop(Verdict.UNDECIDED, "unknown_key")
-        self._pass("log_keys")
+        self.passed("log_keys")
         return trust.log_keys, trusted_keys(trust.statement_keys)
 
     def _record(self, certificate: Certificate) -> tuple[dict[str, object], dict[str, object]]:
@@ -200,9 +179,9 @@ class _Examination:
                 )
             sections = disclosed(record, certificate.disclosures)
         except (MalformedInput, BadCertificate) as exc:
-            raise self._fail("record", "record_mismatch", exc) from exc
-        self._pass("record")
-        self._pass("disclosures", ", ".join(sections))
+            raise self.failed("record", "record_mismatch", exc) from exc
+        self.passed("record")
+        self.passed("disclosures", ", ".join(sections))
         self._withheld(certificate, record, sections)
         return sections, record
 
@@ -223,10 +202,10 @@ class _Examination:
                     f"certificate withholds {names} by {sorted(listed)}, the record leaves "
                     f"{sorted(hidden)}"
                 )
-                raise self._fail("withheld", "certificate_altered", error)
+                raise self.failed("withheld", "certificate_altered", error)
         if hidden:
             named = ", ".join(names) or f"{len(hidden)} not named"
-            self._pass("withheld", f"{named}: withheld, provably unchanged")
+            self.passed("withheld", f"{named}: withheld, provably unchanged")
 
     def _statement(self, certificate: Certificate, keys: tuple[Key, ...]) -> bytes:
         """The leaf hash."""
@@ -245,12 +224,11 @@ class _Examination:
                 raise BadSignature(f"statement is about {statement.preimage_type!r}")
             key = next((key for key in keys if key.kid == statement.kid), None)
             if key is None:
-                self._leave("statement", "unknown_key", f"signed by key {statement.kid.hex()}")
-                raise _Stop(Verdict.UNDECIDED, "unknown_key")
+                raise self.left("statement", "unknown_key", f"signed by key {statement.kid.hex()}")
             cose.check_statement(statement, key.public_key)
         except (MalformedInput, BadSignature) as exc:
-            raise self._fail("statement", "statement_invalid", exc) from exc
-        self._pass("statement")
+            raise self.failed("statement", "statement_invalid", exc) from exc
+        self.passed("statement")
         return merkle.leaf_hash(certificate.statement)
 
     def _log(self, certificate: Certificate, keys: tuple[VerifierKey, ...], leaf: bytes) -> str:
@@ -265,11 +243,10 @@ class _Examination:
                     f"certificate says {entry.origin!r} at {entry.size}"
                 )
         except Unverifiable as exc:
-            self._leave("checkpoint", "unknown_key", str(exc))
-            raise _Stop(Verdict.UNDECIDED, "unknown_key") from exc
+            raise self.left("checkpoint", "unknown_key", str(exc)) from exc
         except (MalformedInput, BadSignature) as exc:
-            raise self._fail("checkpoint", "checkpoint_invalid", exc) from exc
-        self._pass("checkpoint", f"{signatures} signatures")
+            raise self.failed("checkpoint", "checkpoint_invalid", exc) from exc
+        self.passed("checkpoint", f"{signatures} signatures")
         try:
             merkle.check_inclusion(
                 index=entry.index,
@@ -279,27 +256,11 @@ class _Examination:
                 root=checkpoint.root,
             )
         except BadInclusion as exc:
-            raise self._fail("inclusion", "inclusion_proof_invalid", exc) from exc
-        self._pass("inclusion", f"leaf {entry.index} of {entry.size}")
-        self._witnesses(entry.checkpoint)
+            raise self.failed("inclusion", "inclusion_proof_invalid", exc) from exc
+        self.passed("inclusion", f"leaf {entry.index} of {entry.size}")
+        self.witnesses(entry.checkpoint, None if self.trust is None else self.trust.witness_policy)
         self._own_policy(entry)
         return text
-
-    def _witnesses(self, checkpoint: str) -> None:
-        """The quorum that the trust file asks for, if it asks for one."""
-        policy = None if self.trust is None else self.trust.witness_policy
-        if policy is None or policy.quorum == NONE:
-            return
-        try:
-            note = parse_note(checkpoint.encode("utf-8"))
-            cosigners = open_note(note, [witness.key for witness in policy.witnesses])
-            policy.check([each.key for each in cosigners])
-        except BadSignature as exc:
-            raise self._fail("witnesses", "checkpoint_invalid", exc) from exc
-        except Unverifiable as exc:
-            self._leave("witnesses", "witness_quorum_missing", str(exc))
-            raise _Stop(Verdict.UNDECIDED, "witness_quorum_missing") from exc
-        self._pass("witnesses", ", ".join(each.key.name for each in cosigners))
 
     def _own_policy(self, entry: LogEntry) -> None:
         """The policy that the certificate says its cosignatures meet, if it says one."""
@@ -310,8 +271,8 @@ class _Examination:
             meet = remembering(meet_policy, entry.checkpoint, policy)
             names = meet(entry.checkpoint, policy)
         except (MalformedInput, BadSignature, Unverifiable) as exc:
-            raise self._fail("witness_policy", "certificate_altered", exc) from exc
-        self._pass("witness_policy", ", ".join(names))
+            raise self.failed("witness_policy", "certificate_altered", exc) from exc
+        self.passed("witness_policy", ", ".join(names))
 
     # --- time ------------------------------------------------------------------------------
 
@@ -330,7 +291,7 @@ class _Examination:
         )
         self.checks += found.checks
         if found.broken is not None:
-            raise _Stop(Verdict.NOT_GENUINE, found.broken)
+            raise Stop(Verdict.NOT_GENUINE, found.broken)
         self._unstamped, self._time_undecided = found.unstamped, found.undecided
 
 

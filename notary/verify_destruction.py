@@ -16,13 +16,16 @@ out is that the disposal was asked for, approved and entered.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 
 from certs.destruction import Destruction, parse_destruction
 from certs.errors import CertificateMalformed, SealInvalid, UnknownKey, UnsupportedFormat
-from notary import statement as cose
 from notary.clock import rfc3339
+from notary.entered import (
+    check_event_inclusion,
+    check_event_statement,
+    open_event_checkpoint,
+)
 from notary.errors import (
     BadCertificate,
     BadInclusion,
@@ -30,25 +33,14 @@ from notary.errors import (
     MalformedInput,
     Unverifiable,
 )
-from notary.judged import open_log_checkpoint, trusted_keys
+from notary.examination import Examination, Stop
+from notary.judged import trusted_keys
 from notary.record import CUSTODY, disclosed, parse_record
-from notary.tlog import merkle
-from notary.tlog.note import open_note, parse_note
-from notary.tlog.policy import NONE
 from notary.trust import Trust
-from notary.verdict import Check, Report, Status, Verdict
+from notary.verdict import Report, Verdict
 
 FIRST_MEMBER = b'{"approved":'
 """How every one begins, its names being sorted."""
-
-
-class _Stop(Exception):
-    """Ends the examination with a verdict."""
-
-    def __init__(self, verdict: Verdict, code: str) -> None:
-        super().__init__(code)
-        self.verdict = verdict
-        self.code = code
 
 
 def verify_destruction(data: bytes, trust: Trust | None) -> Report:
@@ -59,7 +51,7 @@ def verify_destruction(data: bytes, trust: Trust | None) -> Report:
         destruction = examination.read(data)
         examination.examine(destruction, trust)
         verdict, code = Verdict.CONFIRMED, "disposal_confirmed"
-    except _Stop as stop:
+    except Stop as stop:
         verdict, code = stop.verdict, stop.code
     return Report(
         verdict=verdict,
@@ -71,27 +63,13 @@ def verify_destruction(data: bytes, trust: Trust | None) -> Report:
     )
 
 
-class _Examination:
-    def __init__(self) -> None:
-        self.checks: list[Check] = []
-
-    def _pass(self, name: str, detail: str = "") -> None:
-        self.checks.append(Check(name=name, status=Status.PASSED, detail=detail))
-
-    def _fail(self, name: str, code: str, error: Exception) -> _Stop:
-        self.checks.append(Check(name=name, status=Status.FAILED, code=code, detail=str(error)))
-        return _Stop(Verdict.NOT_GENUINE, code)
-
-    def _leave(self, name: str, code: str, detail: object) -> _Stop:
-        self.checks.append(Check(name=name, status=Status.NOT_MADE, code=code, detail=str(detail)))
-        return _Stop(Verdict.UNDECIDED, code)
-
+class _Examination(Examination):
     def read(self, data: bytes) -> Destruction:
         try:
             destruction = parse_destruction(data)
         except (CertificateMalformed, UnsupportedFormat) as exc:
-            raise self._leave("certificate_format", exc.code, exc) from exc
-        self._pass("certificate_format")
+            raise self.left("certificate_format", exc.code, exc) from exc
+        self.passed("certificate_format")
         return destruction
 
     def examine(self, destruction: Destruction, trust: Trust | None) -> None:
@@ -99,28 +77,28 @@ class _Examination:
         try:
             destruction.check_seal(trusted_keys(trust.certificate_keys))
         except UnknownKey as exc:
-            raise self._leave("certificate_signature", "unknown_key", exc) from exc
+            raise self.left("certificate_signature", "unknown_key", exc) from exc
         except SealInvalid as exc:
-            raise self._fail("certificate_signature", "signature_invalid", exc) from exc
-        self._pass("certificate_signature")
+            raise self.failed("certificate_signature", "signature_invalid", exc) from exc
+        self.passed("certificate_signature")
         self._record(destruction)
         self._statement(destruction, trust)
         self._log(destruction, trust)
-        self._witnesses(destruction.draft.entry.checkpoint, trust)
+        self.witnesses(destruction.draft.entry.checkpoint, trust.witness_policy)
 
     def _keys(self, destruction: Destruction, trust: Trust | None) -> Trust:
         signer, origin = destruction.signature.kid, destruction.draft.issuer.origin
         if trust is None:
-            raise self._leave("log_keys", "unknown_key", "no trust file was given")
+            raise self.left("log_keys", "unknown_key", "no trust file was given")
         known = [key.kid for key in trusted_keys(trust.certificate_keys)]
         if origin != trust.origin or signer not in known:
-            raise self._leave(
+            raise self.left(
                 "log_keys",
                 "unknown_key",
                 f"destruction certificate of log {origin!r} signed by {signer.hex()}; the trust "
                 f"file knows log {trust.origin!r} and its keys",
             )
-        self._pass("log_keys")
+        self.passed("log_keys")
         return trust
 
     def _record(self, destruction: Destruction) -> None:
@@ -132,79 +110,41 @@ class _Examination:
                 raise BadCertificate(f"record is of type {record['type']!r}, not {CUSTODY!r}")
             _check_said(destruction, record, disclosed(record, entry.disclosures))
         except (MalformedInput, BadCertificate) as exc:
-            raise self._fail("record", "record_mismatch", exc) from exc
+            raise self.failed("record", "record_mismatch", exc) from exc
         draft = destruction.draft
-        self._pass(
+        self.passed(
             "record",
             f"deposit {draft.deposit_id}, disposal {draft.disposal_id}: asked for by "
             f"{draft.requested.by!r} on {rfc3339(draft.requested.at)}, approved by "
             f"{draft.approved.by!r} on {rfc3339(draft.approved.at)}; {draft.reason!r}, "
             f"{draft.basis!r}; object {draft.destroyed.object}",
         )
-        self._pass("disclosures")
+        self.passed("disclosures")
 
     def _statement(self, destruction: Destruction, trust: Trust) -> None:
-        draft, entry = destruction.draft, destruction.draft.entry
+        draft, keys = destruction.draft, trusted_keys(trust.statement_keys)
         try:
-            statement = cose.parse_statement(entry.statement)
-            digest = hashlib.sha256(entry.record.encode("utf-8")).digest()
-            for what, ours, said in (
-                ("over", digest.hex(), statement.payload.hex()),
-                ("by", draft.issuer.origin, statement.issuer),
-                ("about", cose.CUSTODY_TYPE, statement.preimage_type),
-            ):
-                if ours != said:
-                    raise BadSignature(f"statement is {what} {said!r}, not {ours!r}")
-            keys = trusted_keys(trust.statement_keys)
-            key = next((key for key in keys if key.kid == statement.kid), None)
-            if key is None:
-                raise self._leave(
-                    "statement", "unknown_key", f"signed by key {statement.kid.hex()}"
-                )
-            cose.check_statement(statement, key.public_key)
+            check_event_statement(draft.entry, draft.issuer.origin, keys)
+        except Unverifiable as exc:
+            raise self.left("statement", exc.code, exc) from exc
         except (MalformedInput, BadSignature) as exc:
-            raise self._fail("statement", "statement_invalid", exc) from exc
-        self._pass("statement")
+            raise self.failed("statement", "statement_invalid", exc) from exc
+        self.passed("statement")
 
     def _log(self, destruction: Destruction, trust: Trust) -> None:
         entry = destruction.draft.entry
         try:
-            _, checkpoint, signatures = open_log_checkpoint(entry.checkpoint, trust.log_keys)
-            if (checkpoint.origin, checkpoint.size) != (trust.origin, entry.size):
-                raise BadSignature(
-                    f"checkpoint is of {checkpoint.origin!r} at size {checkpoint.size}, the "
-                    f"certificate says {trust.origin!r} at {entry.size}"
-                )
+            checkpoint, signatures = open_event_checkpoint(entry, trust.origin, trust.log_keys)
         except Unverifiable as exc:
-            raise self._leave("checkpoint", "unknown_key", exc) from exc
+            raise self.left("checkpoint", "unknown_key", exc) from exc
         except (MalformedInput, BadSignature) as exc:
-            raise self._fail("checkpoint", "checkpoint_invalid", exc) from exc
-        self._pass("checkpoint", f"{signatures} signatures")
+            raise self.failed("checkpoint", "checkpoint_invalid", exc) from exc
+        self.passed("checkpoint", f"{signatures} signatures")
         try:
-            merkle.check_inclusion(
-                index=entry.index,
-                size=entry.size,
-                leaf=merkle.leaf_hash(entry.statement),
-                proof=entry.inclusion_proof,
-                root=checkpoint.root,
-            )
+            check_event_inclusion(entry, checkpoint.root)
         except BadInclusion as exc:
-            raise self._fail("inclusion", "inclusion_proof_invalid", exc) from exc
-        self._pass("inclusion", f"leaf {entry.index} of {entry.size}")
-
-    def _witnesses(self, checkpoint: str, trust: Trust) -> None:
-        policy = trust.witness_policy
-        if policy is None or policy.quorum == NONE:
-            return
-        try:
-            note = parse_note(checkpoint.encode("utf-8"))
-            cosigners = open_note(note, [witness.key for witness in policy.witnesses])
-            policy.check([each.key for each in cosigners])
-        except BadSignature as exc:
-            raise self._fail("witnesses", "checkpoint_invalid", exc) from exc
-        except Unverifiable as exc:
-            raise self._leave("witnesses", "witness_quorum_missing", exc) from exc
-        self._pass("witnesses", ", ".join(each.key.name for each in cosigners))
+            raise self.failed("inclusion", "inclusion_proof_invalid", exc) from exc
+        self.passed("inclusion", f"leaf {entry.index} of {entry.size}")
 
 
 def _check_said(

@@ -12,7 +12,8 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from certs.status import CertificateStatus, StatusDraft, StatusEntry, sign_status
+from certs.entry import Entry
+from certs.status import CertificateStatus, StatusDraft, sign_status
 from notary import access, register, versions
 from notary.access import Act
 from notary.chronicle import Chronicle
@@ -114,13 +115,13 @@ class Withdrawing:
         )
         return sign_status(draft, self._keyring.fresh().keys.certificate)
 
-    def _entry(self, event: CustodyEvent) -> StatusEntry | None:
+    def _entry(self, event: CustodyEvent) -> Entry | None:
         shown = tuple(text for text in event.disclosures if parse_disclosure(text)[0] in SHOWN)
         if len(shown) != len(SHOWN):
             return None  # entered before events named the certificate
         (statement,) = self._ledger.entries(event.index, 1)
         head, size, proof = self._ledger.prove_inclusion(event.index)
-        return StatusEntry(
+        return Entry(
             record=event.record,
             disclosures=shown,
             statement=statement,

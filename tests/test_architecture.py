@@ -55,7 +55,7 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "report private_ca",
         "superseding",
         "verify verify_destruction custody access declaration admission standing versions",
-        "verify_time comparing nearmiss",
+        "verify_time comparing nearmiss entered examination",
         "judged",
         "ers",
         "revocation",
@@ -78,7 +78,7 @@ PURE = frozenset(
         "rotation keyhistory declaration verify verify_destruction verdict judged custody access "
         "model errors admission issuer_key signed_statement cbor journal_segment keyplace "
         "remembered envelope standing backup_format versions comparing nearmiss superseding "
-        "readable ers revocation verify_time"
+        "readable ers revocation verify_time entered examination"
     ).split()
 )
 IMPURE_MODULES = frozenset(

@@ -36,13 +36,13 @@ from certs.destruction import (
     Act,
     Destroyed,
     DestructionDraft,
-    Entry,
     parse_destruction,
     sign_destruction,
 )
+from certs.entry import Entry
 from certs.errors import CertificateMalformed, ProfileMalformed, UnsupportedFormat
 from certs.profile import parse_profile
-from certs.status import StatusDraft, StatusEntry, parse_status, sign_status
+from certs.status import StatusDraft, parse_status, sign_status
 from certs.verification import VerificationDraft, make_verification, parse_verification
 from notary import declaration
 from notary.admission import AdmittedKey, admitted, parse_kid, parse_policy_document
@@ -163,7 +163,7 @@ STATUS = StatusDraft(
     registration="0190b5a0-0000-7000-8000-000000000001", origin="log.example/court", version=1,
     status="withdrawn", newest=1, since=datetime(2026, 11, 24, tzinfo=UTC), reason="by order",
     disposed=False, stated_at=datetime(2026, 11, 25, tzinfo=UTC),
-    entry=StatusEntry(
+    entry=Entry(
         record=RECORD.text, disclosures=RECORD.disclosures, statement=STATEMENT, index=1, size=3,
         inclusion_proof=(bytes(32),), checkpoint=NOTE.encode().decode(),
     ),

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from certs.certificate import Key, parse_certificate
+from certs.entry import Entry
 from certs.errors import CertificateMalformed, SealInvalid, UnknownKey, UnsupportedFormat
-from certs.status import CertificateStatus, StatusEntry, parse_status, sign_status
+from certs.status import CertificateStatus, parse_status, sign_status
 from notary.errors import Conflict, Gone, MalformedInput, NotAllowed, NotFound
 from notary.intake import Receipt
 from notary.issue import Issued
@@ -197,7 +198,7 @@ def test_the_statement_names_neither_who_acted_nor_the_case(
 # --- a statement that does not hold ---------------------------------------------------------------
 
 
-def forged(entry: StatusEntry, **otherwise: object) -> StatusEntry:
+def forged(entry: Entry, **otherwise: object) -> Entry:
     return replace(entry, **otherwise)  # type: ignore[arg-type]  # each test its own
 
 
