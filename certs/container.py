@@ -1,5 +1,4 @@
 """The three forms a certificate comes in, read back: the JSON itself, the PDF, the bundle.
-A PDF may be that of a destruction certificate as well.
 
 What is read here comes from strangers. Nothing is believed, everything is bounded: a bomb, an
 endless directory or a hostile PDF costs no more than the limits below.
@@ -120,6 +119,7 @@ def _foreign_errors(what: str) -> Iterator[None]:
 
 
 def _attached(data: bytes) -> bytes:
+    """certificate.json; where there is none, destruction.json."""
     with _foreign_errors("PDF"):
         reader = PdfReader(io.BytesIO(data), strict=False)
         attached = [
