@@ -22,6 +22,7 @@ from pypdf.errors import PyPdfError
 
 from certs.bundle import ORIGINAL_FOLDER
 from certs.certificate import FILE_NAME, MAX_BYTES
+from certs.destruction import FILE_NAME as DESTRUCTION_NAME
 from certs.errors import CertificateMalformed
 
 MAX_PDF_BYTES = 64 * 1024 * 1024
@@ -118,13 +119,15 @@ def _foreign_errors(what: str) -> Iterator[None]:
 
 
 def _attached(data: bytes) -> bytes:
+    """certificate.json; where there is none, destruction.json."""
     with _foreign_errors("PDF"):
         reader = PdfReader(io.BytesIO(data), strict=False)
-        found = [
-            attachment
+        attached = [
+            (attachment, (attachment.name, attachment.alternative_name))
             for attachment in reader.attachment_list
-            if FILE_NAME in (attachment.name, attachment.alternative_name)
         ]
+        found = [each for each, names in attached if FILE_NAME in names]
+        found = found or [each for each, names in attached if DESTRUCTION_NAME in names]
         # Counted before anything is decompressed; pypdf itself stops a stream at 75 MB.
         content = found[0].content if len(found) == 1 else b""
     if len(found) != 1:

@@ -21,11 +21,13 @@ from pathlib import Path
 ENTRY = "notary.cli.verify"
 OURS = ("notary", "certs")
 NATIVE = ("cryptography", "cbor2")
+NEWEST = "cryptography.hazmat.primitives.asymmetric.mldsa"
+"""What the newest of `cryptography` that we need has, and what older ones have not."""
 DATA = ("certs/wording",)
 SHEBANG = b"#!/usr/bin/env python3\n"
 EPOCH = (1980, 1, 1, 0, 0, 0)
 UNAVAILABLE = 69
-"""Exit status when a native package is missing: EX_UNAVAILABLE, none of the verdicts'."""
+"""Exit status when a native package is missing or old: EX_UNAVAILABLE, none of the verdicts'."""
 
 _LIBRARIES = (".so", ".pyd", ".dylib")
 _SOURCES = Path(__file__).resolve().parents[1]
@@ -36,10 +38,18 @@ import sys
 if sys.version_info < (3, 11):
     sys.exit("verify.pyz needs Python 3.11 or newer, this is " + sys.version.split()[0])
 missing = [name for name in {NATIVE!r} if importlib.util.find_spec(name) is None]
+if "cryptography" not in missing and importlib.util.find_spec({NEWEST!r}) is None:
+    missing.insert(0, "cryptography")  # an older one, as systems bring it
 if missing:
+    needs = "a present " + " and ".join(missing)
+    install = " -m pip install --upgrade " + " ".join(missing)
     print(
-        "verify.pyz needs " + " and ".join(missing) + ", which must be installed here:\\n"
-        "    " + sys.executable + " -m pip install " + " ".join(missing),
+        "verify.pyz needs " + needs + ", which must be installed here:\\n"
+        "    " + sys.executable + install + "\\n"
+        "or, where the system refuses that, in a folder of its own:\\n"
+        "    " + sys.executable + " -m venv checking\\n"
+        "    checking/bin/python" + install + "\\n"
+        "and run checking/bin/python instead of " + sys.executable,
         file=sys.stderr,
     )
     sys.exit({UNAVAILABLE})

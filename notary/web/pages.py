@@ -17,6 +17,7 @@ from notary.web import (
     pages_cases,
     pages_certificates,
     pages_entry,
+    pages_papers,
     pages_remains,
     pages_standing,
     pages_verify,
@@ -27,8 +28,8 @@ from notary.web.problems import TITLES
 __all__ = ["ROOMS", "bp", "problem_page", "wants_page"]
 
 ROOMS = (
-    pages_accounts, pages_audits, pages_cases, pages_certificates, pages_entry, pages_remains,
-    pages_standing, pages_verify,
+    pages_accounts, pages_audits, pages_cases, pages_certificates, pages_entry, pages_papers,
+    pages_remains, pages_standing, pages_verify,
 )  # fmt: skip
 """Named so that their views are hung on `bp` before it is hung on the application."""
 

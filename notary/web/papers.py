@@ -70,6 +70,11 @@ def paper_language() -> PaperLang:
     if given is None:
         best = request.accept_languages.best_match(["en", "zh", "zh-CN", "zh-Hans"], "en")
         return "zh" if best.startswith("zh") else "en"
+    return language_named(given)
+
+
+def language_named(given: str) -> PaperLang:
+    """Raises MalformedInput (`value_malformed`)."""
     for lang in PAPER_LANGS:
         if given.replace(" ", "+") == lang:
             return lang
@@ -78,7 +83,11 @@ def paper_language() -> PaperLang:
 
 def paper_size() -> Paper:
     """`?paper=`, else A4."""
-    given = request.args.get("paper", "a4")
+    return size_named(request.args.get("paper", "a4"))
+
+
+def size_named(given: str) -> Paper:
+    """Raises MalformedInput (`value_malformed`)."""
     for paper in PAPERS:
         if given == paper:
             return paper
@@ -153,7 +162,7 @@ def profile_json(deposit_id: str) -> Response:
     want = asked()
     if want.profile is None:
         raise MalformedInput("name a profile; GET /v1/profiles lists them", code="value_malformed")
-    deposit, issued = _issued(by, deposit_id, want)
+    deposit, issued = issued_for(by, deposit_id, want)
     form = filled(by, deposit, issued, want, {})
     assert form is not None
     return _file(form.encode(), "application/json", f"{FILE_NAME[:-5]}-{deposit.id}.json")
@@ -179,7 +188,22 @@ def certificate_with_statements(deposit_id: str) -> Response:
     if want.profile is None:
         raise MalformedInput("name a profile; GET /v1/profiles lists them", code="value_malformed")
     stated = _stated(uploads.read_json(request), by)
-    deposit, issued = _issued(by, deposit_id, want)
+    return with_statements(by, deposit_id, want, want.profile, stated)
+
+
+def with_statements(
+    by: Principal,
+    deposit_id: str,
+    want: Asked,
+    profile: Profile,
+    stated: Mapping[str, Stated],
+) -> Response:
+    """The paper with what people state written in, as a download, once the ledger has it that this
+    account wrote it down. `profile` is the one of `want`.
+
+    Raises what `issued_for` and `filled` do.
+    """
+    deposit, issued = issued_for(by, deposit_id, want)
     form = filled(by, deposit, issued, want, stated)
     assert form is not None
     pdf = office().issue.pdf(issued, lang=want.lang, paper=want.paper, form=form)
@@ -190,12 +214,14 @@ def certificate_with_statements(deposit_id: str) -> Response:
         actor=by.name,
         deposit_id=deposit.id,
         case_id=deposit.case_id,
-        subject=f"certificate.pdf for {want.profile.id}, profile.json sha-256 {digest}",
+        subject=f"certificate.pdf for {profile.id}, profile.json sha-256 {digest}",
     )
     return _file(pdf, "application/pdf", paper_name(deposit, want))
 
 
-def _issued(by: Principal, deposit_id: str, want: Asked) -> tuple[Deposit, Issued]:
+def issued_for(by: Principal, deposit_id: str, want: Asked) -> tuple[Deposit, Issued]:
+    """The deposit, and its certificate with the sections that are wanted. Raises what
+    `known_deposit`, `Issue.certificate` and `showing` do."""
     deposit = office().intake.known_deposit(by, deposit_id, Act.ISSUE_CERTIFICATE)
     return deposit, showing(office().issue.certificate(deposit, by=by), want.sections)
 

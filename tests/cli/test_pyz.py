@@ -107,7 +107,24 @@ def test_without_the_native_packages_it_says_which_to_install(
     finished = clean_run(pyz, tmp_path, papers.document, "-c", papers.certificate, cwd=tmp_path)
     assert finished.returncode == 69
     assert finished.stdout == ""
-    assert f"-m pip install {' '.join(NATIVE)}" in finished.stderr
+    assert f"-m pip install --upgrade {' '.join(NATIVE)}" in finished.stderr
+    assert "Traceback" not in finished.stderr
+
+
+def test_beside_an_older_cryptography_it_says_so_and_accuses_nobody(
+    papers: Papers, pyz: Path, native: Path, tmp_path: Path
+) -> None:
+    """Distributions bring one that lacks ML-DSA. A traceback would end with the status of a
+    certificate that is not genuine."""
+    (tmp_path / "cbor2").symlink_to(native / "cbor2")
+    older = tmp_path / "cryptography" / "hazmat" / "primitives" / "asymmetric"
+    older.mkdir(parents=True)
+    for folder in (older, *older.parents[:3]):
+        (folder / "__init__.py").touch()
+    finished = clean_run(pyz, tmp_path, papers.document, "-c", papers.certificate, cwd=tmp_path)
+    assert finished.returncode == 69
+    assert finished.stdout == ""
+    assert "-m pip install --upgrade cryptography\n" in finished.stderr
     assert "Traceback" not in finished.stderr
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from certs.destruction import Act, Destruction, DestructionDraft, sign_destruction
+from certs.destruction_pdf import render_destruction
 from notary.cli.verify import main
 from notary.office import Office, found
 from notary.report import report_object
@@ -186,6 +187,10 @@ def test_the_command_says_so_in_words_and_exit_status(
     trust.write_text(house.trust.encode())
     asked = ["--certificate", str(paper), "--trust", str(trust)]
     assert main(asked) == 0
+    assert "CONFIRMED (disposal_confirmed)" in capsys.readouterr().out
+    pdf = tmp_path / "destruction.pdf"
+    pdf.write_bytes(render_destruction(house.destruction, lang="en"))
+    assert main(["--certificate", str(pdf), "--trust", str(trust)]) == 0
     assert "CONFIRMED (disposal_confirmed)" in capsys.readouterr().out
     assert main([*asked, "--lang", "zh"]) == 0
     assert "此销毁证明真实有效" in capsys.readouterr().out

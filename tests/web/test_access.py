@@ -115,6 +115,14 @@ TABLE = {
     "GET /readyz": PUBLIC,
     "GET /metrics": PUBLIC,
 }  # fmt: skip
+PAGES = {
+    #                                                     admin clerk auditor party stranger nobody
+    "GET /deposits/{deposit_id}/paper": "                  403   200   403    200   404      303",
+    "GET /deposits/{deposit_id}/paper?profile=generic&show=content": "403 200 403 200 404 303",
+    "POST /deposits/{deposit_id}/paper?lang=en": "         403   200   403    200   404      401",
+}  # fmt: skip
+"""Pages on which a paper is made: asked by people with a session, whom `PEOPLE` names."""
+PEOPLE = ("administrator", "clerk", "auditor", "party", "stranger", "nobody")
 OF_A_DEPOSIT = [door for door in TABLE if door.startswith("GET /v1/deposits/{deposit_id}")]
 
 
@@ -131,6 +139,8 @@ class Stage:
     """What stands in the braces of the table."""
     fill: Account
     """An account to be changed, given keys, made a party."""
+    people: dict[str, Account]
+    """Those of the callers who sign in."""
 
     def ask(self, door: str, client: Client, **instead: str) -> Any:
         method, _, path = door.partition(" ")
@@ -196,10 +206,17 @@ def end_period(service: Service) -> None:
 @pytest.fixture(scope="module")
 def stage(service: Service, staff: Staff) -> Stage:
     party, stranger = staff.account(Role.PARTY), staff.account(Role.PARTY)
+    people = {
+        "administrator": staff.account(Role.ADMINISTRATOR),
+        "clerk": staff.account(Role.CLERK),
+        "auditor": staff.account(Role.AUDITOR),
+        "party": party,
+        "stranger": stranger,
+    }
     clients = {
-        "administrator": staff.client(Role.ADMINISTRATOR),
-        "clerk": staff.client(Role.CLERK),
-        "auditor": staff.client(Role.AUDITOR),
+        "administrator": staff.client(people["administrator"]),
+        "clerk": staff.client(people["clerk"]),
+        "auditor": staff.client(people["auditor"]),
         "party": staff.client(party),
         "stranger": staff.client(stranger),
         "depositor": staff.client(Role.API_CLIENT),
@@ -242,6 +259,7 @@ def stage(service: Service, staff: Staff) -> Stage:
             "audit_id": staff.office.auditing.begin("operator").id,
         },
         fill=fill,
+        people=people,
     )
 
 
@@ -274,6 +292,24 @@ def test_each_role_at_this_door(stage: Stage, door: str) -> None:
             assert ("WWW-Authenticate" in answer.headers) == (answer.status_code == 401)
     expected = dict(zip(CALLERS, map(int, TABLE[door].split()), strict=True))
     assert answered == expected
+
+
+@pytest.mark.parametrize("door", PAGES)
+def test_each_person_at_this_page(stage: Stage, door: str) -> None:
+    method, _, path = door.partition(" ")
+    chosen = {"profile": "generic", "show": "content"} if method == "POST" else None
+    answered = {}
+    for who in PEOPLE:
+        account = stage.people.get(who)
+        browser = stage.clients["nobody"] if account is None else signed_in(stage, account)
+        answered[who] = browser.request(
+            method,
+            path.format(**stage.names),
+            data=chosen,
+            headers={"Accept": "text/html"},
+            allow_redirects=False,
+        ).status_code
+    assert answered == dict(zip(PEOPLE, map(int, PAGES[door].split()), strict=True))
 
 
 def test_the_table_has_every_door_of_the_document(stage: Stage) -> None:
@@ -350,6 +386,7 @@ def test_an_administrator_sees_nothing_of_the_evidence(stage: Stage) -> None:
     pages = [
         f"/deposits/{stage.names['deposit_id']}",
         f"/deposits/{stage.names['deposit_id']}/custody",
+        f"/deposits/{stage.names['deposit_id']}/paper",
         f"/cases/{stage.names['case_id']}",
         "/cases",
         "/v1/events?limit=200",
@@ -360,7 +397,7 @@ def test_an_administrator_sees_nothing_of_the_evidence(stage: Stage) -> None:
     for answer in answers:
         assert b"the secret of the case" not in answer.content
         assert b"secret.txt" not in answer.content
-    assert [answer.status_code for answer in answers[:4]] == [403] * 4
+    assert [answer.status_code for answer in answers[:5]] == [403] * 5
 
 
 # --- keys ----------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ import pytest
 from certs.certificate import Key
 from certs.destruction import parse_destruction
 from notary.model import Role
+from notary.web.problems import TITLES
 from tests.harness.people import Staff
 from tests.harness.person import NOWHERE, Court, Person, create, open_court, words
 from tests.harness.server import Client, Service
@@ -105,6 +106,14 @@ def test_from_request_to_certificate(court: Court, clients: dict[str, Client]) -
     for paper in ("content", "certificate.json", "certificate.pdf", "bundle.zip",
                   "proof.tlog-proof", "timestamp.tsr"):  # fmt: skip
         assert code(first.get(f"{base}/{paper}")) == (410, "deposit_disposed")
+    chosen: dict[str, Any] = {"profile": "generic", "show": ["content"]}
+    for page in (
+        court.clerk.get(f"/deposits/{deposit}/paper"),
+        court.clerk.get(f"/deposits/{deposit}/paper", params=chosen),
+        court.clerk.submit(f"/deposits/{deposit}/paper", **chosen),
+    ):
+        assert page.status_code == 410
+        assert TITLES["deposit_disposed"] in words(page)
     shown = first.get(base).json()
     assert (shown["size"], shown["digests"], shown["name"]) == (None, None, None)
     assert (shown["sections"], shown["fixity"]) == ({}, None)

@@ -188,6 +188,7 @@ def test_an_api_key_opens_no_page(court: Court) -> None:
         ("clerk", "/cases"),
         ("clerk", "{case}/parties"),
         ("clerk", "{case}/deposits"),
+        ("clerk", f"/deposits/{NOWHERE}/paper"),
         ("clerk", "/password"),
         ("administrator", "/accounts"),
         ("administrator", f"/accounts/{NOWHERE}/role"),

@@ -117,6 +117,9 @@ def check_page(page: Any) -> None:
         ("clerk", "{case}"),
         ("clerk", "{exhibit}?new=1"),
         ("clerk", "{exhibit}/custody"),
+        ("clerk", "{exhibit}/paper"),
+        ("clerk", "{exhibit}/paper?profile=in-bsa-63&show=content&show=case&show=depositor"),
+        ("clerk", "{exhibit}/paper?profile=iso-27037&show=content&show=depositor"),
         ("clerk", "/password"),
         ("clerk", "/accounts"),
         ("auditor", "{exhibit}"),
@@ -170,6 +173,20 @@ def test_a_form_with_an_error_has_no_serious_fault(
     page.fill("#password", "wrong")
     page.press("#password", "Enter")
     assert page.locator("[role=alert]").is_visible()
+    check_page(page)
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_a_statement_without_its_person_has_no_serious_fault(
+    exhibit: str, open_page: Callable[..., Any], lang: str
+) -> None:
+    page = open_page("clerk")
+    shown = "show=content&show=case&show=depositor"
+    page.goto(f"{exhibit}/paper?lang={lang}&profile=uk-cea-9&{shown}")
+    page.fill("#value-officer", NASTY)
+    page.click("form.facts button:not([name])")
+    page.wait_for_selector("[role=alert]")
+    assert page.input_value("#value-officer") == NASTY
     check_page(page)
 
 
@@ -409,6 +426,40 @@ def test_without_scripts_everything_works_as_well(
     page.set_input_files("#file", given)
     page.click("form.card button")
     page.locator(".verdict.confirmed").wait_for()
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+def test_a_court_form_is_filled_in_by_keyboard_alone_and_downloaded(
+    exhibit: str, open_page: Callable[..., Any], tmp_path: Path, scripts: bool
+) -> None:
+    page = open_page("clerk", java_script_enabled=scripts)
+    page.goto(f"{exhibit}?lang=en")
+    page.focus(f"a[href^='{exhibit}/paper']")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/paper*")
+    page.focus("#profile-none")
+    while page.locator("#profile-uk-cea-9:checked").count() == 0:
+        page.keyboard.press("ArrowDown")
+    page.focus("#show-provenance")
+    page.keyboard.press("Space")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/paper?*profile=uk-cea-9*")
+    assert "What the depositor stated of its origin" in page.inner_text("main dl")
+    page.focus("[id='person-certificate.party']")
+    page.keyboard.type("Anna Falk")
+    page.focus("#value-officer")
+    page.keyboard.type("Dr. Anna Falk")
+    page.keyboard.press("Enter")  # shows what would stay open, and makes nothing
+    page.wait_for_url("**/paper?lang=en#open")
+    assert page.inner_text("#open h2") == "Not yet satisfied: 5"
+    assert page.input_value("#value-officer") == "Dr. Anna Falk"
+    page.focus("form.facts button:not([name])")
+    with page.expect_download() as download:
+        page.keyboard.press("Enter")
+    paper = tmp_path / "paper.pdf"
+    download.value.save_as(paper)
+    assert download.value.suggested_filename.endswith("-uk-cea-9-en.pdf")
+    assert paper.read_bytes().startswith(b"%PDF-")
 
 
 def test_a_browser_signs_in_by_link_and_by_password(
