@@ -174,11 +174,12 @@ function actions() {
 }
 
 function show() {
-  const { report } = state.outcome;
+  const { report, disposal } = state.outcome;
   const data = make("pre", { id: "report", tabindex: "0", translate: "no" },
     JSON.stringify(reportObject(state.outcome), null, 2));
   find("result").replaceChildren(...[
-    verdictBox(report), comparison(state.outcome), facts(report), checks(report), proves(),
+    verdictBox(report), comparison(state.outcome), facts(report), checks(report),
+    disposal ? null : proves(),
     section(t("page.sent"), make("p", {}, t("page.nothing_sent")),
       make("p", { class: "dim" }, t("page.made", { at: moment(state.at), version: VERSION }))),
     make("details", {}, make("summary", {}, t("page.data")), data), actions(),
@@ -235,6 +236,7 @@ function start(task, answer) {
 function check(event) {
   event.preventDefault();
   const [certificate, file, trust] = ["certificate", "document", "trust"].map((id) => find(id).files[0]);
+  const related = [...find("related").files];
   if (certificate === undefined) {
     become("failed");
     tell(t("page.choose"));
@@ -246,7 +248,7 @@ function check(event) {
   become("busy");
   find("progress").removeAttribute("value");
   tell(t("page.judging"));
-  start({ task: "judge", certificate, document: file, trust }, answered);
+  start({ task: "judge", certificate, document: file, trust, related }, answered);
 }
 
 function answered(message) {
@@ -258,7 +260,8 @@ function answered(message) {
   }
   if (message.kind !== "report") {
     become("failed");
-    tell(t(message.kind === "trust" ? "page.trust_unreadable" : "page.fault"), message.detail);
+    const said = { trust: t("page.trust_unreadable"), disposal: t("page.disposal_alone") };
+    tell(said[message.kind] ?? t("page.fault"), message.detail);
     return;
   }
   state.outcome = message;
@@ -285,7 +288,7 @@ function takeDrops() {
     zone.addEventListener("dragleave", () => mark(false));
     zone.addEventListener("drop", (event) => {
       mark(false);
-      if (event.dataTransfer.files.length === 1) input.files = event.dataTransfer.files;
+      if (input.multiple || event.dataTransfer.files.length === 1) input.files = event.dataTransfer.files;
     });
   }
   // Elsewhere a browser would leave the page for the file that was let go.
