@@ -166,8 +166,13 @@ def of_records(house: House, draft: UnsignedCertificate) -> list[Case]:
 def _house(algorithms: tuple[str, ...] = ("sm3",), *, stored: bool = True) -> House:
     digester = Digester(algorithms)
     digester.update(CONTENT)
-    content = {"digests": digester.digests(), "size": len(CONTENT), "name": "minutes.txt",
-               "media_type": {"declared": "text/plain", "detected": None}, "stored": stored}  # fmt: skip
+    content = {
+        "digests": digester.digests(),
+        "size": len(CONTENT),
+        "name": "minutes.txt",
+        "media_type": {"declared": "text/plain", "detected": None},
+        "stored": stored,
+    }
     record = build_record(
         type_=EVIDENCE, id_="01a20cd5-6bb0-7a1c-8f2e-5d1f0a7be6c2", received_at=RECEIVED,
         sections={"content": content}, salts=seed("salt of content"),
@@ -233,7 +238,8 @@ def of_documents(house: House, draft: UnsignedCertificate) -> list[Case]:
          CONTENT + b"\n%%EOF\n"),
         ("document_bom_fail", "A byte order mark was put before the file.", "bom_only",
          bom + CONTENT),
-        ("document_line_ends_fail", "The line ends are those of Windows.", "line_ends_only", windows),
+        ("document_line_ends_fail", "The line ends are those of Windows.", "line_ends_only",
+         windows),
         ("document_old_line_ends_fail", "The line ends are CR alone.", "line_ends_only",
          CONTENT.replace(b"\n", b"\r")),
         ("document_line_ends_and_bom_fail", "Line ends of Windows, and a byte order mark.",

@@ -1,4 +1,4 @@
-"""Cases of what is kept beside tokens about revocations, and of how many authorities are asked for."""
+"""Cases of what is kept beside tokens about revocations, and of how many authorities are asked."""
 
 from __future__ import annotations
 
@@ -194,11 +194,12 @@ def of_answers(desk: Standing) -> list[Case]:
                   "timestamp_revoked", tsa, desk.answer(tsa, taken)),
         desk.said("revocation_answer_by_responder_fail", "An appointed responder says revoked.",
                   "timestamp_revoked", tsa, desk.answer(tsa, taken, by=responder)),
-        desk.said("revocation_two_say_otherwise_fail", "The CRL does not list it, the OCSP response "
-                  "says revoked: it is revoked.", "timestamp_revoked", tsa,
+        desk.said("revocation_two_say_otherwise_fail", "The CRL does not list it, the OCSP "
+                  "response says revoked: it is revoked.", "timestamp_revoked", tsa,
                   Revocation(crls=desk.crl(tsa).crls, responses=desk.answer(tsa, taken).responses)),
-        desk.said("match_revocation_unreadable", "What is kept beside the token cannot be read: it "
-                  "says nothing.", "match", tsa, Revocation(crls=(b"\x30\x00",), responses=(b"x",))),
+        desk.said("match_revocation_unreadable", "What is kept beside the token cannot be read: "
+                  "it says nothing.", "match", tsa,
+                  Revocation(crls=(b"\x30\x00",), responses=(b"x",))),
     ]  # fmt: skip
 
 
