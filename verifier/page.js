@@ -5,7 +5,7 @@ const { WORDS, CLASSES, VERSION, WORKER } = globalThis.EVIDENCE;
 const DIGESTS = { "sha-256": "SHA-256", sm3: "SM3", "sha-512": "SHA-512" };
 const WORKER_URL = URL.createObjectURL(new Blob([WORKER], { type: "text/javascript" }));
 
-const state = { lang: "en", outcome: null, sm3: null, file: null, at: null, workers: [] };
+const state = { lang: "en", outcome: null, sm3: null, at: null, worker: null, busy: false };
 
 const find = (id) => document.getElementById(id);
 
@@ -221,16 +221,26 @@ function askAgain() {
   find("certificate").focus();
 }
 
+/** What is still being worked on is no longer asked for. An idle worker is used again. */
 function end() {
-  for (const worker of state.workers.splice(0)) worker.terminate();
+  if (!state.busy) return;
+  state.worker.terminate();
+  [state.worker, state.busy] = [null, false];
 }
 
 function start(task, answer) {
-  const worker = new Worker(WORKER_URL);
-  state.workers.push(worker);
-  worker.onmessage = ({ data }) => answer(data);
-  worker.onerror = (event) => answer({ kind: "fault", detail: event.message });
-  worker.postMessage(task);
+  end();
+  state.worker ??= new Worker(WORKER_URL);
+  state.busy = true;
+  state.worker.onmessage = ({ data }) => {
+    state.busy = data.kind === "progress";
+    answer(data);
+  };
+  state.worker.onerror = (event) => {
+    end();
+    answer({ kind: "fault", detail: event.message });
+  };
+  state.worker.postMessage(task);
 }
 
 function check(event) {

@@ -91,7 +91,7 @@ async function relation(facts, judged, believed, related) {
   return null;
 }
 
-/** SM3 of the same file, in a worker of its own: no check rests on it, so nothing waits for it. */
+/** SM3 of the same file, after the report: no check rests on it, so nothing waits for it. */
 async function alsoSm3({ file }) {
   return { kind: "sm3", sm3: await sm3Of(file, () => {}) };
 }

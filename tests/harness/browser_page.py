@@ -34,11 +34,9 @@ class BrowserPage:
         assert self.page.locator("#result").is_visible(), self.said()
         return self.report()
 
-    def give(
-        self, *, related: Sequence[Path] = (), name: str = "document", **files: Given
-    ) -> None:
+    def give(self, *, related: Sequence[Path] = (), name: str = "document", **files: Given) -> None:
         if self.page.locator("#result").is_visible():
-            self.page.locator("#result .actions .second").click()
+            self.page.dispatch_event("#result .actions .second", "click")
         if related:
             self.page.set_input_files("#related", [str(path) for path in related])
         for place, given in files.items():
@@ -47,7 +45,7 @@ class BrowserPage:
                 self.page.set_input_files(f"#{place}", payload)
             elif given is not None:
                 self.page.set_input_files(f"#{place}", str(given))
-        self.page.locator("#form button").click()
+        self.page.dispatch_event("#form button", "click")  # a click waits for the mouse
 
     def wait(self, *states: str, timeout_s: float = 60) -> None:
         """Until the page is in one of the states (see `become` in verifier/page.js)."""

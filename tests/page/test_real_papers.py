@@ -24,10 +24,9 @@ from tests.harness.browser_page import BrowserPage
 from tests.harness.certified import DOCUMENT, deposit, depositor
 from tests.harness.disposing import clerks, dispose
 from tests.harness.disposing import deposit as disposable
-from tests.page.test_same_verdicts import compared
+from tests.page.test_same_verdicts import FLIPS, compared
 
 NAME = "minutes of the 会议.txt"
-FLIPS = 40
 
 
 class _Later:
@@ -157,14 +156,15 @@ def test_a_certificate_without_its_content_is_not_called_altered(
     assert (report["verdict"], report["code"]) == ("undecided", "proof_missing")
 
 
+@pytest.mark.parametrize("flips", FLIPS)
 @pytest.mark.parametrize("name", ["a4.pdf", "redacted.json", "destruction.json"])
 def test_with_a_byte_flipped_nothing_false_is_confirmed(
-    verifier: BrowserPage, papers: Papers, tmp_path: Path, name: str
+    verifier: BrowserPage, papers: Papers, tmp_path: Path, name: str, flips: int
 ) -> None:
     whole = papers[name].read_bytes()
     document = None if name == "destruction.json" else papers[NAME]
     flipped = tmp_path / name
-    for at in range(7, len(whole), len(whole) // FLIPS):
+    for at in range(7, len(whole), len(whole) // flips):
         flipped.write_bytes(whole[:at] + bytes([whole[at] ^ 1 << at % 8]) + whole[at + 1 :])
         report = verifier.judge(flipped, document, papers["trust.toml"])
         if name.endswith(".pdf") and report["code"] == "certificate_unreadable":
