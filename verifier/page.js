@@ -94,14 +94,14 @@ function comparison({ report, file }) {
   const content = report.facts?.sections.content ?? null;
   if (judged === null && content === null) return null;
   const none = t("verdict.none");
-  const unknown = t("verdict.not_known");
+  const unknown = report.facts === null ? t("page.hidden") : t("verdict.not_known");
   const rows = [
     [t("pdf.name"), file ? given(file.name) : none,
       content ? (content.name ? given(content.name) : t("pdf.name_none")) : unknown],
     [t("pdf.size"), judged ? bytes(judged.size) : none,
       typeof content?.size === "number" ? bytes(content.size) : unknown],
     ...["sha-256", "sm3"].map((name) => [DIGESTS[name], ourDigest(name, judged),
-      registeredDigest(name, content)]),
+      registeredDigest(name, content, unknown)]),
   ];
   const heads = [t("verdict.what"), t("verdict.yours"), t("verdict.registered")];
   const cell = (value, n) => make("td", { "data-label": heads[n + 1] }, value);
@@ -117,8 +117,8 @@ function ourDigest(name, judged) {
   return state.sm3 ? grouped(state.sm3) : t("page.computing");
 }
 
-function registeredDigest(name, content) {
-  if (content === null) return t("verdict.not_known");
+function registeredDigest(name, content, unknown) {
+  if (content === null) return unknown;
   const found = content.digests?.[name];
   return typeof found === "string" ? grouped(found) : t("page.not_listed");
 }
@@ -174,12 +174,12 @@ function actions() {
 }
 
 function show() {
-  const { report, disposal } = state.outcome;
+  const { report } = state.outcome;
   const data = make("pre", { id: "report", tabindex: "0", translate: "no" },
     JSON.stringify(reportObject(state.outcome), null, 2));
   find("result").replaceChildren(...[
     verdictBox(report), comparison(state.outcome), facts(report), checks(report),
-    disposal ? null : proves(),
+    report.facts === null ? null : proves(),
     section(t("page.sent"), make("p", {}, t("page.nothing_sent")),
       make("p", { class: "dim" }, t("page.made", { at: moment(state.at), version: VERSION }))),
     make("details", {}, make("summary", {}, t("page.data")), data), actions(),

@@ -40,7 +40,7 @@ async function judge({ document, certificate, trust, related }) {
   const data = contents?.certificate ?? new Uint8Array();
   if (startsWith(data, DESTRUCTION)) {
     if (document) return { kind: "disposal", detail: "" };
-    return { kind: "report", report: verifyDestruction(data, believed), file: null, disposal: true };
+    return { kind: "report", report: verifyDestruction(data, believed), file: null };
   }
   const given = document ?? bundled(certificate, contents?.original ?? null);
   const judged = given === null ? null : await digested(given, document ? given.name : null);
@@ -53,7 +53,7 @@ async function judge({ document, certificate, trust, related }) {
     report = verify(data, judged, believed);
   }
   if (report.facts !== null) report.facts.sections = plain(report.facts.sections);
-  return { kind: "report", report, file: given, disposal: false };
+  return { kind: "report", report, file: given };
 }
 
 /** Null where there is no certificate in it. */

@@ -76,7 +76,7 @@ class Standing(Desk):
             if gone[1] is not None:
                 entry = entry.add_extension(x509.CRLReason(gone[1]), critical=False)
             builder = builder.add_revoked_certificate(entry.build())
-        made_list = builder.sign(by.key, SHA256())  # type: ignore[arg-type]
+        made_list = builder.sign(by.key, SHA256())
         return Revocation(crls=(made_list.public_bytes(Encoding.DER),), responses=())
 
     def answer(
@@ -94,7 +94,7 @@ class Standing(Desk):
         builder = builder.responder_id(ocsp.OCSPResponderEncoding.HASH, answering)
         if by is not None:
             builder = builder.certificates([answering])
-        made_answer = builder.sign((by or self.root).key, SHA256())  # type: ignore[arg-type]
+        made_answer = builder.sign((by or self.root).key, SHA256())
         return Revocation(crls=(), responses=(made_answer.public_bytes(Encoding.DER),))
 
     def said(
@@ -211,7 +211,7 @@ def of_many(desk: Standing) -> list[Case]:
     one = desk.stamp(desk.token(first), [first, roots[0]])
     two = desk.stamp(desk.token(second, gen_time=later), [second, roots[1]])
     gone = replace(one, revocation=desk.crl(first, (LATER, KEY)))
-    counted = {"timestamp_quorum": 2, "timestamped_at": later}
+    counted: dict[str, Any] = {"timestamp_quorum": 2, "timestamped_at": later}
     return [
         desk.ruled("match_quorum_of_two", "The trust file asks for two authorities, and two there "
                    "are.", "match", one, two, asked=2, roots=roots),
