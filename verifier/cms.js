@@ -1,6 +1,6 @@
 // The one signature of a time-stamp token, as CMS writes it (RFC 5652, RFC 5035; notary/cms.py).
 
-import { equal } from "./bytes.js";
+import { equal, fromHex } from "./bytes.js";
 import { NULL, OCTET_STRING, Reader, SEQUENCE, SET, context, retagged } from "./der.js";
 import { Broken, Unverifiable } from "./errors.js";
 import { HASHES, ecdsaHolds, ed25519Holds, pssHolds, rsaHolds } from "./signatures.js";
@@ -18,6 +18,12 @@ const DIGESTS = {
   "2.16.840.1.101.3.4.2.9": "sha3_384",
   "2.16.840.1.101.3.4.2.10": "sha3_512",
   "1.2.156.10197.1.401": "sm3",
+};
+/** The contents of the OBJECT IDENTIFIERs, for writing. */
+export const DIGEST_OIDS = {
+  sha256: fromHex("608648016503040201"),
+  sha384: fromHex("608648016503040202"),
+  sha512: fromHex("608648016503040203"),
 };
 export const IMPRINTS = ["sha256", "sha384", "sha512", "sha3_256", "sha3_384", "sha3_512", "sm3"];
 export const STRONG = ["sha256", "sha384", "sha512"];
@@ -243,6 +249,7 @@ export function checkSignature(signer, content, leaf) {
 export function isBy(key, kind, hash, saltBytes, signature, signed) {
   if (key.kind === "ed25519") return kind === "ed25519" && ed25519Holds(signature, signed, key.point);
   if (kind === "ed25519") return false;
+  if (HASHES[hash] === undefined) return false;
   const digest = HASHES[hash](signed);
   if (key.kind === "rsa" && kind === "rsa") return rsaHolds(key, signature, hash, digest);
   if (key.kind === "rsa" && kind === "pss") return pssHolds(key, signature, hash, digest, saltBytes);

@@ -1,6 +1,6 @@
 // A reader of DER (X.690), strict at every level that is read (notary/der.py).
 
-import { concat, toBigInt } from "./bytes.js";
+import { concat, fromHex, toBigInt } from "./bytes.js";
 import { Malformed } from "./errors.js";
 
 export const BOOLEAN = 0x01;
@@ -9,6 +9,7 @@ export const BIT_STRING = 0x03;
 export const OCTET_STRING = 0x04;
 export const NULL = 0x05;
 export const OID = 0x06;
+export const ENUMERATED = 0x0a;
 export const UTC_TIME = 0x17;
 export const GENERALIZED_TIME = 0x18;
 export const SEQUENCE = 0x30;
@@ -163,4 +164,15 @@ export function wholeBits(reader) {
 /** The value's tag changed, as an IMPLICIT one is read as what it stands for. */
 export function retagged(encoded, tag) {
   return concat([tag], encoded.subarray(1));
+}
+
+/** One value in DER. */
+export function encode(tag, contents) {
+  let length = [contents.length];
+  if (contents.length >= 0x80) {
+    const digits = contents.length.toString(16);
+    const size = fromHex(digits.padStart(digits.length + (digits.length % 2), "0"));
+    length = [0x80 | size.length, ...size];
+  }
+  return concat([tag], length, contents);
 }

@@ -8,8 +8,14 @@ export class Malformed extends Refusal {}
 /** Tested, and does not hold. */
 export class Broken extends Refusal {}
 
-/** Cannot be tested: an unknown key, a newer format, an algorithm not known here. */
-export class Unverifiable extends Refusal {}
+/** Cannot be tested: an unknown key, a newer format, an algorithm not known here. `code` says which
+ *  where that is told apart. */
+export class Unverifiable extends Refusal {
+  constructor(message, code = null) {
+    super(message);
+    this.code = code;
+  }
+}
 
 /** A certificate of a version that is not known here. */
 export class UnsupportedFormat extends Refusal {}

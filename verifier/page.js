@@ -5,7 +5,7 @@ const { WORDS, CLASSES, VERSION, WORKER } = globalThis.EVIDENCE;
 const DIGESTS = { "sha-256": "SHA-256", sm3: "SM3", "sha-512": "SHA-512" };
 const WORKER_URL = URL.createObjectURL(new Blob([WORKER], { type: "text/javascript" }));
 
-const state = { lang: "en", outcome: null, sm3: null, file: null, at: null, workers: [] };
+const state = { lang: "en", outcome: null, sm3: null, at: null, worker: null, busy: false };
 
 const find = (id) => document.getElementById(id);
 
@@ -94,14 +94,14 @@ function comparison({ report, file }) {
   const content = report.facts?.sections.content ?? null;
   if (judged === null && content === null) return null;
   const none = t("verdict.none");
-  const unknown = t("verdict.not_known");
+  const unknown = report.facts === null ? t("page.hidden") : t("verdict.not_known");
   const rows = [
     [t("pdf.name"), file ? given(file.name) : none,
       content ? (content.name ? given(content.name) : t("pdf.name_none")) : unknown],
     [t("pdf.size"), judged ? bytes(judged.size) : none,
       typeof content?.size === "number" ? bytes(content.size) : unknown],
     ...["sha-256", "sm3"].map((name) => [DIGESTS[name], ourDigest(name, judged),
-      registeredDigest(name, content)]),
+      registeredDigest(name, content, unknown)]),
   ];
   const heads = [t("verdict.what"), t("verdict.yours"), t("verdict.registered")];
   const cell = (value, n) => make("td", { "data-label": heads[n + 1] }, value);
@@ -117,8 +117,8 @@ function ourDigest(name, judged) {
   return state.sm3 ? grouped(state.sm3) : t("page.computing");
 }
 
-function registeredDigest(name, content) {
-  if (content === null) return t("verdict.not_known");
+function registeredDigest(name, content, unknown) {
+  if (content === null) return unknown;
   const found = content.digests?.[name];
   return typeof found === "string" ? grouped(found) : t("page.not_listed");
 }
@@ -178,7 +178,8 @@ function show() {
   const data = make("pre", { id: "report", tabindex: "0", translate: "no" },
     JSON.stringify(reportObject(state.outcome), null, 2));
   find("result").replaceChildren(...[
-    verdictBox(report), comparison(state.outcome), facts(report), checks(report), proves(),
+    verdictBox(report), comparison(state.outcome), facts(report), checks(report),
+    report.facts === null ? null : proves(),
     section(t("page.sent"), make("p", {}, t("page.nothing_sent")),
       make("p", { class: "dim" }, t("page.made", { at: moment(state.at), version: VERSION }))),
     make("details", {}, make("summary", {}, t("page.data")), data), actions(),
@@ -220,21 +221,32 @@ function askAgain() {
   find("certificate").focus();
 }
 
+/** What is still being worked on is no longer asked for. An idle worker is used again. */
 function end() {
-  for (const worker of state.workers.splice(0)) worker.terminate();
+  if (!state.busy) return;
+  state.worker.terminate();
+  [state.worker, state.busy] = [null, false];
 }
 
 function start(task, answer) {
-  const worker = new Worker(WORKER_URL);
-  state.workers.push(worker);
-  worker.onmessage = ({ data }) => answer(data);
-  worker.onerror = (event) => answer({ kind: "fault", detail: event.message });
-  worker.postMessage(task);
+  end();
+  state.worker ??= new Worker(WORKER_URL);
+  state.busy = true;
+  state.worker.onmessage = ({ data }) => {
+    state.busy = data.kind === "progress";
+    answer(data);
+  };
+  state.worker.onerror = (event) => {
+    end();
+    answer({ kind: "fault", detail: event.message });
+  };
+  state.worker.postMessage(task);
 }
 
 function check(event) {
   event.preventDefault();
   const [certificate, file, trust] = ["certificate", "document", "trust"].map((id) => find(id).files[0]);
+  const related = [...find("related").files];
   if (certificate === undefined) {
     become("failed");
     tell(t("page.choose"));
@@ -246,7 +258,7 @@ function check(event) {
   become("busy");
   find("progress").removeAttribute("value");
   tell(t("page.judging"));
-  start({ task: "judge", certificate, document: file, trust }, answered);
+  start({ task: "judge", certificate, document: file, trust, related }, answered);
 }
 
 function answered(message) {
@@ -258,7 +270,8 @@ function answered(message) {
   }
   if (message.kind !== "report") {
     become("failed");
-    tell(t(message.kind === "trust" ? "page.trust_unreadable" : "page.fault"), message.detail);
+    const said = { trust: t("page.trust_unreadable"), disposal: t("page.disposal_alone") };
+    tell(said[message.kind] ?? t("page.fault"), message.detail);
     return;
   }
   state.outcome = message;
@@ -285,7 +298,7 @@ function takeDrops() {
     zone.addEventListener("dragleave", () => mark(false));
     zone.addEventListener("drop", (event) => {
       mark(false);
-      if (event.dataTransfer.files.length === 1) input.files = event.dataTransfer.files;
+      if (input.multiple || event.dataTransfer.files.length === 1) input.files = event.dataTransfer.files;
     });
   }
   // Elsewhere a browser would leave the page for the file that was let go.

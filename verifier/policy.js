@@ -2,7 +2,7 @@
 
 import { hex } from "./bytes.js";
 import { Malformed, Unverifiable } from "./errors.js";
-import { parseVkey, sameKey } from "./note.js";
+import { openNote, parseNote, parseVkey, sameKey } from "./note.js";
 
 export const NONE = "none";
 const MAX_CHARACTERS = 1 << 20;
@@ -26,7 +26,7 @@ export function parsePolicy(text) {
 }
 
 /** Throws Unverifiable unless the cosigners meet the quorum. */
-export function checkPolicy(policy, signers) {
+function checkPolicy(policy, signers) {
   const met = new Set(
     policy.witnesses
       .filter(({ key }) => signers.some((signer) => sameKey(signer, key)))
@@ -41,6 +41,14 @@ export function checkPolicy(policy, signers) {
       `quorum '${policy.quorum}' is not met by the cosignatures of ${JSON.stringify(had)}`,
     );
   }
+}
+
+/** The names of the witnesses whose cosignatures meet the policy. Throws Malformed, Broken,
+ *  Unverifiable. */
+export function meetPolicy(policy, checkpoint) {
+  const cosigners = openNote(parseNote(checkpoint), policy.witnesses.map(({ key }) => key));
+  checkPolicy(policy, cosigners);
+  return cosigners.map(({ name }) => name);
 }
 
 class Reading {

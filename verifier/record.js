@@ -5,7 +5,7 @@ import { Broken, Malformed, Unreadable } from "./errors.js";
 import { parseCanonical, parseJson } from "./json.js";
 
 export const EVIDENCE = "evidence-record/v1";
-const CUSTODY = "custody-event/v1";
+export const CUSTODY = "custody-event/v1";
 const MEMBERS = ["_sd", "_sd_alg", "id", "received_at", "type"];
 
 /** Throws Malformed when it is not exactly canonical or lacks the members of its type. */

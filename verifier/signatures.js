@@ -1,12 +1,14 @@
 // Signatures, each as a yes or no that no hostile bytes can turn into an exception.
 
-import { ed25519, ml_dsa44, p256, p384, p521, sha1, sha256, sha384, sha512 } from "./vendor/vendor.js";
+import { ed25519, ml_dsa44, p256, p384, p521, sha1, sha224, sha256, sha384, sha512 } from "./vendor/vendor.js";
 import { concat, equal, fromHex, toBigInt } from "./bytes.js";
 
-export const HASHES = { sha1, sha256, sha384, sha512 };
+export const HASHES = { sha1, sha224, sha256, sha384, sha512 };
 const CURVES = { secp256r1: p256, secp384r1: p384, secp521r1: p521 };
 // RFC 8017 section 9.2, notes: DigestInfo up to the digest.
 const DIGEST_INFO = {
+  sha1: fromHex("3021300906052b0e03021a05000414"),
+  sha224: fromHex("302d300d06096086480165030402040500041c"),
   sha256: fromHex("3031300d060960864801650304020105000420"),
   sha384: fromHex("3041300d060960864801650304020205000430"),
   sha512: fromHex("3051300d060960864801650304020305000440"),

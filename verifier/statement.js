@@ -6,6 +6,7 @@ import { Broken, Malformed } from "./errors.js";
 import { ed25519Holds } from "./signatures.js";
 
 export const EVIDENCE_TYPE = "application/evidence-record+json";
+export const CUSTODY_TYPE = "application/custody-event+json";
 const BYTES = 2;
 const TEXT = 3;
 

@@ -9,14 +9,15 @@ import { readCertificate } from "./x509.js";
 
 const FORMAT = "evidence-trust/v1";
 const LISTS = ["log_keys", "statement_keys", "certificate_keys", "timestamp_roots"];
-const MEMBERS = ["format", "origin", ...LISTS, "witness_policy"];
+const MEMBERS = ["format", "origin", ...LISTS, "witness_policy", "timestamp_quorum"];
+const MOST_AUTHORITIES = 64;
 const PEM = /-----BEGIN (?:X509 |TRUSTED )?CERTIFICATE-----([A-Za-z0-9+/=\s]+)-----END/;
 
 /** Throws Malformed that names the member at fault. */
 export function parseTrust(text) {
   let given;
   try {
-    given = parseToml(text);
+    given = parseToml(text, { integersAsBigInt: true });  // 2 and 2.0 are not the same
   } catch (error) {
     throw new Malformed(`trust file: ${error.message}`);
   }
@@ -43,7 +44,15 @@ export function parseTrust(text) {
     certificateKeys: given.certificate_keys.map(rawKey),
     timestampRoots: given.timestamp_roots.map(der),
     witnessPolicy: policy === undefined ? null : parsePolicy(policy),
+    timestampQuorum: quorum(given.timestamp_quorum),
   };
+}
+
+function quorum(value = 0n) {
+  if (typeof value !== "bigint" || value < 0n || value > MOST_AUTHORITIES) {
+    throw new Malformed(`trust file: timestamp_quorum is not 0 to ${MOST_AUTHORITIES}`);
+  }
+  return Number(value);
 }
 
 function rawKey(text) {

@@ -1,6 +1,6 @@
 // RFC 3161 time-stamp tokens: read as DER, and judged at the token's own time (notary/tsp.py).
 
-import { exists } from "./certificate.js";
+import { exists } from "./reading.js";
 import { findPath, requireUnderstood, requireValidAt } from "./certpath.js";
 import {
   IMPRINTS, checkSignature, expect, readDigestAlgorithm, readSigner, requireStrong,
@@ -49,7 +49,8 @@ function requireSize(der) {
   }
 }
 
-function parseToken(der) {
+/** A bare TimeStampToken. Throws Malformed. */
+export function parseToken(der) {
   const outer = Reader.inside(der, SEQUENCE, "ContentInfo");
   expect(outer, "contentType", outer.oid(), SIGNED_DATA);
   const wrapped = outer.enter(context(0), "ContentInfo");
@@ -145,23 +146,23 @@ function readExtensionList(contents) {
   }
 }
 
-/** The token's own time, once all of it holds over a SHA-256 `imprint`. `roots` and `chain` are
- *  DER. Throws Broken, Malformed, or Unverifiable where no root leads to it. */
-export function judgeToken(response, imprint, roots, chain) {
-  const token = parseResponse(response);
+/** {genTime, chain: leaf first, root last} of a token over `imprint`, once all of it holds. `roots`
+ *  and `intermediates` are DER. Throws Broken, Malformed, or Unverifiable where no root leads to it. */
+export function verifyToken(token, { imprint, algorithm = "sha256", roots, intermediates }) {
   requireStrong("imprint", token.imprintAlgorithm, IMPRINTS);
-  if (token.imprintAlgorithm !== "sha256" || !equal(token.imprint, imprint)) {
+  if (token.imprintAlgorithm !== algorithm || !equal(token.imprint, imprint)) {
     throw new Broken(
-      `imprint is ${token.imprintAlgorithm} ${hex(token.imprint)}, asked for was sha256 ${hex(imprint)}`,
+      `imprint is ${token.imprintAlgorithm} ${hex(token.imprint)}, asked for was ${algorithm} ` +
+        hex(imprint),
     );
   }
-  const pool = [...token.certificates, ...chain].map(readCertificate);
+  const pool = [...token.certificates, ...intermediates].map(readCertificate);
   const leaf = signingCertificate(token.signer, pool);
   checkSignature(token.signer, token.tstInfo, leaf);
   checkPurpose(leaf);
   requireValidAt(leaf, token.genTime);
-  findPath(leaf, { at: token.genTime, roots: roots.map(readCertificate), pool });
-  return token.genTime;
+  const chain = findPath(leaf, { at: token.genTime, roots: roots.map(readCertificate), pool });
+  return { genTime: token.genTime, chain };
 }
 
 /** RFC 3161 section 2.3: for time-stamping, critical, alone; the key signs, and nothing else. */

@@ -1,88 +1,52 @@
 // A certificate and the bytes in hand → checks → a verdict: the checks of notary/verify.py, in
 // its order, with its codes. No network, no clock, no files.
 
-import { equal, fromHex, hex, sha256, utf8 } from "./bytes.js";
+import { b64url, equal, hex, sha256, utf8 } from "./bytes.js";
 import { parseCertificate } from "./certificate.js";
-import {
-  Broken, Malformed, Unreadable, UnsupportedFormat, Unverifiable,
-} from "./errors.js";
+import { compare, registeredContent } from "./comparing.js";
+import { Broken, Malformed, Unreadable, UnsupportedFormat, Unverifiable } from "./errors.js";
 import { checkInclusion, leafHash } from "./merkle.js";
-import { openCheckpoint, openNote, parseNote, parseVkey } from "./note.js";
-import { NONE, checkPolicy, parsePolicy } from "./policy.js";
+import { openCheckpoint, parseVkey } from "./note.js";
+import { NONE, meetPolicy, parsePolicy } from "./policy.js";
 import { EVIDENCE, disclosed, parseRecord } from "./record.js";
-import { ed25519Holds } from "./signatures.js";
 import { EVIDENCE_TYPE, checkStatement, parseStatement } from "./statement.js";
-import { judgeToken } from "./tsp.js";
-
-const EMPTY_SHA256 = hex(sha256(new Uint8Array()));
-export const EXIT_STATUS = {
-  confirmed: 0, not_this_file: 1, not_genuine: 1, undecided: 2, superseded: 3,
-};
-
-/** Ends the examination with a verdict on the certificate itself. */
-class Stop extends Error {
-  constructor(verdict, code) {
-    super(code);
-    this.verdict = verdict;
-    this.code = code;
-  }
-}
+import { ed25519Holds } from "./signatures.js";
+import { Checks, EXIT_STATUS, Stop, only } from "./verdict.js";
+import { judgeTimes, knownDigests } from "./verify_time.js";
 
 /** Judges the bytes of a `certificate.json` (null where there are none) and, if given, a document
- *  {sha256 in hex, size, isCertificate} against it. Whatever the bytes are, there is a report. */
+ *  {sha256 in hex, size, name, isCertificate, near} against it. There is always a report. */
 export function verify(data, document, trust) {
   const examination = new Examination(trust);
   let [facts, verdict, code] = [null, null, null];
   try {
     const certificate = examination.read(data);
     facts = examination.examine(certificate);
-    [verdict, code] = examination.judgeDocument(facts, document);
+    [verdict, code] = examination.withTime(compare(facts.sections, document, examination));
   } catch (stop) {
     if (!(stop instanceof Stop)) throw stop;
     ({ verdict, code } = stop);
     if (verdict === "not_genuine") facts = null;
   }
   return {
-    verdict, code, exitStatus: EXIT_STATUS[verdict], checks: examination.checks,
+    verdict, code, exitStatus: EXIT_STATUS[verdict], checks: examination.made,
     trustedKeys: trust !== null, facts, document,
   };
 }
 
-/** {sha256, size} of the registered original; null where it is withheld. */
-export function registeredContent(sections) {
-  const content = sections.get("content");
-  if (!(content instanceof Map) || !(content.get("digests") instanceof Map)) return null;
-  const [found, size] = [content.get("digests").get("sha-256"), content.get("size")];
-  if (typeof found !== "string" || !/^[0-9a-f]{64}$/.test(found)) return null;
-  return typeof size === "number" ? { sha256: found, size } : null;
-}
-
-/** Whether `error` is of one of the kinds; any other is passed on. */
-function only(error, ...kinds) {
-  if (!kinds.some((kind) => error instanceof kind)) throw error;
-  return error;
-}
-
-class Examination {
+class Examination extends Checks {
   constructor(trust) {
+    super();
     this.trust = trust;
-    this.checks = [];
     this.unstamped = true;
-    this.timeRefused = false;
+    this.timeUndecided = null;
   }
 
-  pass(name, detail = "") {
-    this.checks.push({ name, status: "passed", code: null, detail });
-  }
-
-  fail(name, code, error) {
-    this.checks.push({ name, status: "failed", code, detail: error.message });
-    return new Stop("not_genuine", code);
-  }
-
-  leave(name, code, detail) {
-    this.checks.push({ name, status: "not_made", code, detail });
-    return new Stop("undecided", code);
+  /** The verdict, once it is known what the timestamps proved. */
+  withTime([verdict, code]) {
+    if (verdict !== "confirmed") return [verdict, code];
+    if (this.timeUndecided !== null) return ["undecided", this.timeUndecided];
+    return [verdict, this.unstamped ? "match_not_yet_anchored" : code];
   }
 
   read(data) {
@@ -181,7 +145,30 @@ class Examination {
     }
     this.pass("record");
     this.pass("disclosures", [...sections.keys()].join(", "));
+    this.withheld(certificate, record, sections);
     return [sections, record];
+  }
+
+  /** What is left out stands in the record by its digest: it can only be shown unchanged. */
+  withheld({ disclosures, withheld }, record, sections) {
+    const shown = new Set(disclosures.map((each) => b64url(sha256(utf8(each)))));
+    const hidden = new Set(record.get("_sd").filter((digest) => !shown.has(digest)));
+    const names = withheld.map(({ section }) => section);
+    const listed = withheld.map(({ digest }) => b64url(digest));
+    const differ = (texts) => new Set(texts).size === texts.length;
+    const whole = differ(names) && differ(listed) && listed.length === hidden.size &&
+      listed.every((digest) => hidden.has(digest)) && !names.some((name) => sections.has(name));
+    if (names.length && !whole) {
+      const error = new Broken(
+        `certificate withholds ${JSON.stringify(names)} by ${JSON.stringify(listed.sort())}, the ` +
+          `record leaves ${JSON.stringify([...hidden].sort())}`,
+      );
+      throw this.fail("withheld", "certificate_altered", error);
+    }
+    if (hidden.size) {
+      const named = names.join(", ") || `${hidden.size} not named`;
+      this.pass("withheld", `${named}: withheld, provably unchanged`);
+    }
   }
 
   /** The leaf hash. */
@@ -247,7 +234,7 @@ class Examination {
     const policy = this.trust?.witnessPolicy ?? null;
     if (policy === null || policy.quorum === NONE) return;
     try {
-      this.pass("witnesses", meet(policy, checkpoint).join(", "));
+      this.pass("witnesses", meetPolicy(policy, checkpoint).join(", "));
     } catch (error) {
       if (error instanceof Broken) throw this.fail("witnesses", "checkpoint_invalid", error);
       only(error, Unverifiable);
@@ -259,7 +246,7 @@ class Examination {
   ownPolicy({ witnessPolicy, checkpoint }) {
     if (witnessPolicy === null) return;
     try {
-      this.pass("witness_policy", meet(parsePolicy(witnessPolicy), checkpoint).join(", "));
+      this.pass("witness_policy", meetPolicy(parsePolicy(witnessPolicy), checkpoint).join(", "));
     } catch (error) {
       only(error, Malformed, Broken, Unverifiable);
       throw this.fail("witness_policy", "certificate_altered", error);
@@ -267,105 +254,9 @@ class Examination {
   }
 
   timestamps(certificate, text, sections) {
-    if (!certificate.timestamps.length) {
-      this.leave("timestamp", "timestamp_none", "the certificate holds no token yet");
-    }
-    const imprints = { checkpoint: sha256(utf8(text)) };
-    const content = registeredContent(sections);
-    if (content !== null) imprints.original = fromHex(content.sha256);
-    const proved = [];
-    for (const stamp of certificate.timestamps) {
-      const imprint = imprints[stamp.covers];
-      if (imprint === undefined) {
-        this.leave(
-          "timestamp", "proof_missing",
-          `section content is withheld, so the token of ${stamp.authority} over the original was ` +
-            "not compared",
-        );
-        continue;
-      }
-      const moment = this.timestamp(stamp, imprint);
-      if (moment !== null && stamp.covers === "checkpoint") proved.push(moment);
-    }
-    // A token over the original alone says nothing about when the entry was made.
-    const covering = certificate.timestamps.some((stamp) => stamp.covers === "checkpoint");
-    this.unstamped = !covering;
-    this.timeRefused = covering && !proved.length;
-    const said = certificate.times.timestampedAt;
-    const first = [...proved].sort()[0];
-    const later = proved.length > 0 && (said === null || said > first);
-    if (later || (said !== null && this.unstamped)) {
-      const error = new Broken(
-        `certificate says timestamped at ${said}, its tokens say ${JSON.stringify(proved)}`,
-      );
-      throw this.fail("timestamp", "certificate_altered", error);
-    }
+    const digests = knownDigests(sections.get("content"), registeredContent(sections));
+    const found = judgeTimes(certificate, { text, digests, trust: this.trust, checks: this });
+    if (found.broken !== null) throw new Stop("not_genuine", found.broken);
+    [this.unstamped, this.timeUndecided] = [found.unstamped, found.undecided];
   }
-
-  /** The token's time, or null where no trusted root leads to it. */
-  timestamp({ covers, authority, response, chain }, imprint) {
-    const roots = this.trust === null ? chain.slice(-1) : this.trust.timestampRoots;
-    try {
-      const moment = judgeToken(response, imprint, roots, chain);
-      this.pass("timestamp", `${covers}, ${authority}, ${moment}`);
-      return moment;
-    } catch (error) {
-      if (error instanceof Unverifiable) {
-        this.leave("timestamp", "timestamp_untrusted", `${authority}: ${error.message}`);
-        return null;
-      }
-      throw this.fail("timestamp", "timestamp_invalid", only(error, Broken, Malformed));
-    }
-  }
-
-  judgeDocument(facts, document) {
-    const registered = registeredContent(facts.sections);
-    if (document === null) {
-      this.leave("document_digest", "no_document", "no document was given");
-      return ["undecided", "no_document"];
-    }
-    if (registered === null) {
-      this.leave("document_digest", "proof_missing", "section content is withheld");
-      return ["undecided", "proof_missing"];
-    }
-    if (document.sha256 !== registered.sha256) {
-      return ["not_this_file", this.difference(document, registered)];
-    }
-    this.pass("document_digest", `sha-256 ${document.sha256}`);
-    if (document.size !== registered.size) {
-      // The digest would have to collide; the sizes tell that something is badly wrong.
-      const detail = `registered ${registered.size} bytes, got ${document.size}`;
-      const check = { name: "document_size", status: "failed", code: "size_mismatch", detail };
-      this.checks.push(check);
-      return ["not_this_file", "size_mismatch"];
-    }
-    this.pass("document_size", `${document.size} bytes`);
-    if (this.timeRefused) return ["undecided", "timestamp_untrusted"];
-    return ["confirmed", this.unstamped ? "match_not_yet_anchored" : "match"];
-  }
-
-  difference(document, registered) {
-    let code = "digest_mismatch";
-    if (document.size === 0 && registered.sha256 !== EMPTY_SHA256) code = "empty_file";
-    else if (document.isCertificate) code = "certificate_file_given";
-    this.checks.push({
-      name: "document_digest", status: "failed", code,
-      detail: `registered sha-256 ${registered.sha256}, got ${document.sha256}`,
-    });
-    const same = document.size === registered.size;
-    this.checks.push({
-      name: "document_size", status: same ? "passed" : "failed",
-      code: same ? null : "size_mismatch",
-      detail: `registered ${registered.size} bytes, got ${document.size}`,
-    });
-    return code;
-  }
-}
-
-/** The names of the witnesses whose cosignatures meet the policy. */
-function meet(policy, checkpoint) {
-  const keys = policy.witnesses.map((witness) => witness.key);
-  const cosigners = openNote(parseNote(checkpoint), keys);
-  checkPolicy(policy, cosigners);
-  return cosigners.map((key) => key.name);
 }

@@ -62,7 +62,11 @@ def test_there_are_more_certificates_that_fail_than_hold() -> None:
 def test_every_failing_check_of_a_not_genuine_certificate_is_the_last() -> None:
     for case in cases():
         report = judge(None, str(case / "certificate.json"), found(case / "trust.toml"))
-        failed = [check for check in report.checks if check.status is Status.FAILED]
+        failed = [
+            check
+            for check in report.checks
+            if check.status is Status.FAILED and check.code != "timestamp_revoked"
+        ]
         assert failed in ([], [report.checks[-1]]), case.name
 
 

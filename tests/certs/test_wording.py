@@ -35,6 +35,7 @@ VERDICTS = {
         "inclusion_proof_invalid",
         "checkpoint_invalid",
         "timestamp_invalid",
+        "evidence_record_invalid",
         "checkpoint_inconsistent",
     },
     "undecided": {

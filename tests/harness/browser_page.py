@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,23 +25,27 @@ class BrowserPage:
 
     def judge(
         self, certificate: Given, document: Given = None, trust: Given = None, *,
-        name: str = "document", timeout_s: float = 60,
+        related: Sequence[Path] = (), name: str = "document", timeout_s: float = 60,
     ) -> dict[str, Any]:  # fmt: skip
-        self.give(certificate=certificate, document=document, trust=trust, name=name)
+        self.give(
+            related=related, certificate=certificate, document=document, trust=trust, name=name
+        )
         self.wait("failed", "judged", "whole", timeout_s=timeout_s)
         assert self.page.locator("#result").is_visible(), self.said()
         return self.report()
 
-    def give(self, *, name: str = "document", **files: Given) -> None:
+    def give(self, *, related: Sequence[Path] = (), name: str = "document", **files: Given) -> None:
         if self.page.locator("#result").is_visible():
-            self.page.locator("#result .actions .second").click()
+            self.page.dispatch_event("#result .actions .second", "click")
+        if related:
+            self.page.set_input_files("#related", [str(path) for path in related])
         for place, given in files.items():
             if isinstance(given, bytes):
                 payload = {"name": name, "mimeType": "application/octet-stream", "buffer": given}
                 self.page.set_input_files(f"#{place}", payload)
             elif given is not None:
                 self.page.set_input_files(f"#{place}", str(given))
-        self.page.locator("#form button").click()
+        self.page.dispatch_event("#form button", "click")  # a click waits for the mouse
 
     def wait(self, *states: str, timeout_s: float = 60) -> None:
         """Until the page is in one of the states (see `become` in verifier/page.js)."""

@@ -162,7 +162,7 @@ def test_a_file_that_is_dropped_is_taken(fresh: BrowserPage) -> None:
 def test_it_works_by_keyboard_alone(fresh: BrowserPage) -> None:
     for place, path in (("certificate", CERTIFICATE), ("document", MATCH / "content")):
         fresh.page.set_input_files(f"#{place}", str(path))
-    fresh.page.locator("#trust").focus()
+    fresh.page.locator("#related").focus()
     fresh.page.keyboard.press("Tab")
     fresh.page.keyboard.press("Enter")
     fresh.page.wait_for_selector("#result:not([hidden])")

@@ -21,8 +21,10 @@ from tests.harness.browser_page import BrowserPage
 
 VECTORS = Path(__file__).resolve().parents[1] / "vectors" / "certificates"
 MATCH = VECTORS / "match"
-STEP = 149
+STEPS = [499, pytest.param(149, marks=pytest.mark.slow)]
 """Every so many bytes of a certificate one is flipped: prime, so that all places in base64 come."""
+FLIPS = [12, pytest.param(60, marks=pytest.mark.slow)]
+"""So many bytes of a container are flipped."""
 
 
 def cases() -> list[Path]:
@@ -62,12 +64,13 @@ def test_the_page_says_of_every_vector_what_the_command_says(
     assert {name: report[name] for name in expected} == expected
 
 
+@pytest.mark.parametrize("step", STEPS)
 def test_of_a_certificate_with_a_byte_flipped_the_page_says_what_the_command_says(
-    verifier: BrowserPage, tmp_path: Path
+    verifier: BrowserPage, tmp_path: Path, step: int
 ) -> None:
     whole = (MATCH / "certificate.json").read_bytes()
     flipped = tmp_path / "certificate.json"
-    for at in range(0, len(whole), STEP):
+    for at in range(0, len(whole), step):
         flipped.write_bytes(whole[:at] + bytes([whole[at] ^ 1 << at % 8]) + whole[at + 1 :])
         given = (flipped, MATCH / "content", MATCH / "trust.toml")
         report = verifier.judge(*given)
@@ -79,7 +82,7 @@ def test_of_a_document_with_a_byte_flipped_it_says_that_it_is_another(
     verifier: BrowserPage,
 ) -> None:
     whole = (MATCH / "content").read_bytes()
-    for at in range(0, len(whole), 7):
+    for at in range(0, len(whole), 13):
         flipped = whole[:at] + bytes([whole[at] ^ 1 << at % 8]) + whole[at + 1 :]
         report = verifier.judge(MATCH / "certificate.json", flipped, MATCH / "trust.toml")
         assert (report["verdict"], report["code"]) == ("not_this_file", "digest_mismatch"), at
@@ -150,14 +153,15 @@ def test_a_packed_certificate_in_a_bundle_is_unpacked(
     assert report["code"] == "match"
 
 
+@pytest.mark.parametrize("flips", FLIPS)
 @pytest.mark.parametrize("kind", ["pdf", "bundle"])
 def test_of_a_container_with_a_byte_flipped_it_says_what_the_command_says_or_that_it_cannot_read(
-    verifier: BrowserPage, request: pytest.FixtureRequest, tmp_path: Path, kind: str
+    verifier: BrowserPage, request: pytest.FixtureRequest, tmp_path: Path, kind: str, flips: int
 ) -> None:
     """The page repairs nothing, so it may be unable to read what the command still reads."""
     whole = request.getfixturevalue(kind).read_bytes()
     flipped = tmp_path / f"flipped.{kind}"
-    for at in range(0, len(whole), len(whole) // 60):
+    for at in range(0, len(whole), len(whole) // flips):
         flipped.write_bytes(whole[:at] + bytes([whole[at] ^ 1 << at % 8]) + whole[at + 1 :])
         given = (flipped, MATCH / "content", MATCH / "trust.toml")
         report = verifier.judge(*given)

@@ -2,7 +2,7 @@
 export { ed25519 } from "@noble/curves/ed25519.js";
 export { p256, p384, p521 } from "@noble/curves/nist.js";
 export { sha1 } from "@noble/hashes/legacy.js";
-export { sha256, sha384, sha512 } from "@noble/hashes/sha2.js";
+export { sha224, sha256, sha384, sha512 } from "@noble/hashes/sha2.js";
 export { ml_dsa44 } from "@noble/post-quantum/ml-dsa.js";
 export { inflateSync, unzlibSync } from "fflate";
 export { createSHA256, createSM3 } from "hash-wasm";

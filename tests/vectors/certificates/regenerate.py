@@ -7,7 +7,7 @@ one thing wrong; further ones are in the
 
 The signing keys are SHA-256 of the words below, so that anyone can sign further cases. The
 authority's chain, ECDSA and ML-DSA signatures are made anew at each run: docs/format.md quotes
-this set, and a test compares the quotes.
+this set, and a test compares the quotes. `--missing` writes only cases that have no folder yet.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import base64
 import hashlib
 import json
 import shutil
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -30,7 +31,13 @@ from notary.statement import EVIDENCE_TYPE, parse_statement
 from notary.tlog import merkle
 from notary.tlog.note import key_id, parse_note, signed_message
 from notary.tlog.proof import TlogProof
-from tests.vectors.certificates import cases_of_checkpoint, cases_of_parts, cases_of_time
+from tests.vectors.certificates import (
+    cases_of_age,
+    cases_of_checkpoint,
+    cases_of_parts,
+    cases_of_standing,
+    cases_of_time,
+)
 from tests.vectors.certificates.case import Case, write
 from tests.vectors.certificates.house import (
     CONTENT,
@@ -299,7 +306,14 @@ def main() -> None:
         *cases_of_parts.all_cases(house, draft),
         *cases_of_checkpoint.all_cases(house, draft),
         *cases_of_time.all_cases(house, draft),
+        *cases_of_standing.all_cases(house, draft),
+        *cases_of_age.all_cases(house, draft),
     ]
+    if sys.argv[1:] == ["--missing"]:
+        for case in cases:
+            if not HERE.joinpath(case.name).exists():
+                write(case, HERE)
+        return
     for old in HERE.iterdir():
         if old.is_dir() and old.name != "__pycache__":
             shutil.rmtree(old)
