@@ -24,10 +24,12 @@ from urllib.parse import quote
 
 from certs.attached import RECEIPT_NAME, STATEMENT_NAME
 from certs.bundle import (
+    MIMETYPE_NAME,
     ORIGINAL_FOLDER,
     PAGE_NAME,
     README_NAME,
     RECORD_ENDING,
+    SIMPLE_TYPE,
     VERIFIER_NAME,
     Signed,
     Source,
@@ -42,8 +44,6 @@ from certs.wording import Lang
 from certs.zipping import ZipWriter
 
 EXTENDED_TYPE = "application/vnd.etsi.asic-e+zip"
-SIMPLE_TYPE = "application/vnd.etsi.asic-s+zip"
-MIMETYPE_NAME = "mimetype"
 META = "META-INF"
 MANIFEST_NAME = f"{META}/ASiCManifest001.xml"
 MANIFEST_TOKEN_NAME = f"{META}/timestamp001.tst"

@@ -31,6 +31,8 @@ PAGE_NAME = "verify.html"
 README_NAME = "README.txt"
 RECORD_ENDING = ".ers"
 ORIGINAL_FOLDER = "original/"
+MIMETYPE_NAME = "mimetype"
+SIMPLE_TYPE = "application/vnd.etsi.asic-s+zip"
 UNNAMED = "original.bin"
 MAX_NAME_BYTES = 180
 """Bytes of UTF-8: room below the 255 of file systems and the 260 characters of Windows paths."""

@@ -9,7 +9,8 @@ from typing import Any
 from apiflask import APIBlueprint
 from flask import Response, after_this_request, json, request
 
-from certs.asic import EXTENDED_TYPE, SIMPLE_TYPE
+from certs.asic import EXTENDED_TYPE
+from certs.bundle import SIMPLE_TYPE
 from certs.certificate import MEDIA_TYPE as CERTIFICATE_TYPE
 from certs.wording import LANGS, Lang
 from notary import access

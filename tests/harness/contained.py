@@ -9,7 +9,8 @@ from pathlib import Path
 
 from notary.intake import Receipt
 from notary.model import Declared
-from notary.office import Office, found
+from notary.office import TSA_CHAIN, Office, found
+from notary.sealing import parse_chain
 from notary.settings import Settings
 from tests.harness.certified import DOCUMENT, depositor
 
@@ -38,6 +39,8 @@ class Contained:
     digest_only: Path
     trust: Path
     roots: Path
+    crl: Path
+    """The revocation list of the authority's own issuer (DER)."""
     certificate: bytes
 
 
@@ -84,5 +87,8 @@ def contain(folder: Path) -> Contained:
         lines += [line] if inside else []
         inside = inside and not line.startswith("-----END")
     roots.write_text("\n".join([*lines, ""]), "utf-8")
+    crl = folder / "authority.crl"
+    (listed,) = parse_chain((settings.home / TSA_CHAIN).read_bytes(), TSA_CHAIN).crls
+    crl.write_bytes(listed)
     house.close()
-    return Contained(trust=trust, roots=roots, certificate=certificate, **made)
+    return Contained(trust=trust, roots=roots, crl=crl, certificate=certificate, **made)
