@@ -144,12 +144,12 @@ def test_a_bundle_brings_its_own_original(verifier: BrowserPage, bundle: Path) -
 
 @pytest.fixture(scope="module")
 def contained(tmp_path_factory: pytest.TempPathFactory) -> Contained:
-    """Made in a thread of its own: the browser's loop runs in this one, and sealing runs another."""
+    """Made in a thread of its own: the browser's loop runs in this one, and sealing has another."""
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(contain, tmp_path_factory.mktemp("contained")).result()
 
 
-@pytest.mark.parametrize("form", ["extended", "later", "digest_only", "simple"])
+@pytest.mark.parametrize("form", ["extended", "digest_only", "simple"])
 def test_of_an_asic_container_the_page_says_what_the_command_says(
     verifier: BrowserPage, contained: Contained, form: str
 ) -> None:
