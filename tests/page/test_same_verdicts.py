@@ -31,6 +31,10 @@ def cases() -> list[Path]:
     return sorted(path.parent for path in VECTORS.glob("*/expected.json"))
 
 
+def contained_cases() -> list[Path]:
+    return sorted(path.parent for path in VECTORS.parent.glob("containers/*/expected.json"))
+
+
 def found(path: Path) -> Path | None:
     return path if path.exists() else None
 
@@ -158,6 +162,16 @@ def test_of_an_asic_container_the_page_says_what_the_command_says(
     assert compared(report) == compared(by_python(*given))
     codes = {"digest_only": "no_document", "simple": "certificate_unreadable"}
     assert report["code"] == codes.get(form, "match")
+
+
+@pytest.mark.parametrize("case", contained_cases(), ids=lambda case: case.name)
+def test_of_every_container_among_the_vectors_the_page_says_what_the_command_says(
+    verifier: BrowserPage, case: Path
+) -> None:
+    (container,) = case.glob("bundle.*")
+    given = (container, None, case / "trust.toml")
+    report = verifier.judge(*given)
+    assert compared(report) == compared(by_python(*given))
 
 
 def test_a_packed_certificate_in_a_bundle_is_unpacked(
