@@ -31,11 +31,16 @@ PAGE_NAME = "verify.html"
 README_NAME = "README.txt"
 RECORD_ENDING = ".ers"
 ORIGINAL_FOLDER = "original/"
+MIMETYPE_NAME = "mimetype"
+SIMPLE_TYPE = "application/vnd.etsi.asic-s+zip"
 UNNAMED = "original.bin"
 MAX_NAME_BYTES = 180
 """Bytes of UTF-8: room below the 255 of file systems and the 260 characters of Windows paths."""
 
 CHUNK_BYTES = 1024 * 1024
+
+Source = BinaryIO | Generator[bytes, None, None]
+"""An open file, or the chunks of one."""
 
 _FORBIDDEN = re.compile(r'[\\/:*?"<>|]')
 _RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
@@ -83,7 +88,7 @@ def _cut(text: str, most: int) -> str:
 def write_bundle(
     certificate: Certificate,
     *,
-    original: BinaryIO | Generator[bytes, None, None] | None,
+    original: Source | None,
     pdfs: Mapping[Lang, bytes],
     proof: bytes,
     trust: str,
@@ -108,15 +113,15 @@ def write_bundle(
     ):
         verifiers = {VERIFIER_NAME: verifier, PAGE_NAME: page}
         there = {name: data for name, data in verifiers.items() if data is not None}
-        small = _small_members(certificate, original is not None, pdfs, proof, trust, there)
+        small = small_members(certificate, original is not None, pdfs, proof, trust, there)
         for name, data in small:
             archive.writestr(_entry(name, certificate), data)
             yield drain.take()
         if original is not None:
-            entry = _entry(_original_path(content), certificate)
+            entry = _entry(original_path(content), certificate)
             big = content is None or content.size > zipfile.ZIP64_LIMIT
             with archive.open(entry, "w", force_zip64=big) as member:
-                for chunk in _checked(original, content):
+                for chunk in checked(original, content):
                     member.write(chunk)
                     yield drain.take()
     yield drain.take()
@@ -144,10 +149,9 @@ class _Drain:
         return taken
 
 
-def _checked(
-    original: BinaryIO | Generator[bytes, None, None], content: Content | None
-) -> Iterator[bytes]:
-    """The original's bytes, as long as they can be those registered."""
+def checked(original: Source, content: Content | None) -> Iterator[bytes]:
+    """The original's bytes, as long as they can be those registered. Raises OriginalDiffers, for
+    some only after the last of them."""
     digest = hashlib.sha256()
     size = 0
     # A file iterates by lines, and a line of binary data can be the whole file.
@@ -165,7 +169,8 @@ def _checked(
         )
 
 
-def _original_path(content: Content | None) -> str:
+def original_path(content: Content | None) -> str:
+    """Where the original lies in a bundle, or would lie."""
     return ORIGINAL_FOLDER + safe_name(content.name if content else None)
 
 
@@ -179,19 +184,34 @@ def _entry(name: str, certificate: Certificate) -> zipfile.ZipInfo:
     return entry
 
 
-def _small_members(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signed:
+    """What an ASiC-E container has besides: more `proofs` by name, the `manifest`'s name and that
+    of its `token`, and further files of META-INF, each with its key in the wording."""
+
+    proofs: Mapping[str, bytes]
+    manifest: str
+    token: str
+    listed: tuple[tuple[str, str], ...]
+
+
+def small_members(
     certificate: Certificate,
     has_original: bool,
     pdfs: Mapping[Lang, bytes],
     proof: bytes,
     trust: str,
     verifiers: Mapping[str, bytes],
+    signed: Signed | None = None,
 ) -> Iterator[tuple[str, bytes]]:
-    yield README_NAME, _readme(certificate, has_original, tuple(pdfs), tuple(verifiers))
+    """Everything but the original, and but META-INF of a container that is `signed`."""
+    yield README_NAME, _readme(certificate, has_original, tuple(pdfs), tuple(verifiers), signed)
     yield FILE_NAME, certificate.encode()
     for lang, pdf in sorted(pdfs.items()):
         yield pdf_name(lang), pdf
     yield PROOF_NAME, proof
+    if signed is not None:
+        yield from signed.proofs.items()
     for number, stamp in enumerate(certificate.timestamps, 1):
         stem = timestamp_stem(number, stamp)
         yield f"{stem}.tsr", stamp.response
@@ -222,9 +242,12 @@ def _readme(
     has_original: bool,
     langs: tuple[Lang, ...],
     verifiers: tuple[str, ...],
+    signed: Signed | None,
 ) -> bytes:
     parts = [
-        _Readme(certificate, load_wording(lang), has_original, sorted(langs), verifiers).text()
+        _Readme(
+            certificate, load_wording(lang), has_original, sorted(langs), verifiers, signed
+        ).text()
         for lang in LANGS
     ]
     return ("\n" + "=" * 72 + "\n\n").join(parts).encode("utf-8")
@@ -239,6 +262,7 @@ class _Readme:
     has_original: bool
     langs: Sequence[Lang]
     verifiers: Sequence[str]
+    signed: Signed | None
 
     def text(self) -> str:
         certificate = self.certificate
@@ -270,13 +294,18 @@ class _Readme:
             renamed = content is not None and safe_name(content.name) != content.name
             return [self._say("original_renamed")] if renamed else []
         digest_only = content is not None and not content.stored
-        return [self._say("original_not_stored" if digest_only else "original_left_out")]
+        return [
+            self._say("original_not_stored" if digest_only else "original_left_out"),
+            self._say("original_place", path=original_path(content)),
+        ]
 
     def _members(self) -> Iterator[tuple[str, str]]:
         yield FILE_NAME, self._say("certificate_json")
         for lang in self.langs:
             yield pdf_name(lang), self._say("certificate_pdf")
         yield PROOF_NAME, self._say("proof")
+        for name in () if self.signed is None else self.signed.proofs:
+            yield name, self._say(name.partition(".")[0])
         for number, stamp in enumerate(self.certificate.timestamps, 1):
             stem = timestamp_stem(number, stamp)
             yield f"{stem}.tsr", self._say("timestamp_response", authority=stamp.authority)
@@ -295,11 +324,13 @@ class _Readme:
         if PAGE_NAME in self.verifiers:
             yield PAGE_NAME, self._say("page")
         if self.has_original:
-            yield _original_path(self._content()), self._say("original")
+            yield original_path(self._content()), self._say("original")
+        for name, key in () if self.signed is None else self.signed.listed:
+            yield name, self._say(key)
 
     def _steps(self) -> Iterator[str]:
         content = self._content()
-        path = _original_path(content) if self.has_original else "FILE"
+        path = original_path(content) if self.has_original else "FILE"
         # The path goes into a shell: quoted, or a file name could carry a command.
         file = shlex.quote(path)
         if content is not None:
@@ -320,3 +351,10 @@ class _Readme:
                     f"{self._say('check_token')}\n\n"
                     f"    openssl ts -verify -data {file} -in {stem}.tsr -CAfile {stem}.pem"
                 )
+        if self.signed is not None:
+            yield (
+                f"{self._say('check_manifest', manifest=self.signed.manifest)}\n\n"
+                f"    sed -n '/-----BEGIN/,/-----END/p' {TRUST_NAME} > roots.pem\n"
+                f"    openssl ts -verify -token_in -data {self.signed.manifest} \\\n"
+                f"        -in {self.signed.token} -CAfile roots.pem"
+            )

@@ -1,4 +1,5 @@
-"""The three forms a certificate comes in, read back: the JSON itself, the PDF, the bundle.
+"""The three forms a certificate comes in, read back: the JSON itself, the PDF, the bundle, which
+may be bundle.zip or bundle.asice.
 
 What is read here comes from strangers. Nothing is believed, everything is bounded: a bomb, an
 endless directory or a hostile PDF costs no more than the limits below.
@@ -20,7 +21,7 @@ from typing import BinaryIO
 from pypdf import PdfReader
 from pypdf.errors import PyPdfError
 
-from certs.bundle import ORIGINAL_FOLDER
+from certs.bundle import MIMETYPE_NAME, ORIGINAL_FOLDER, SIMPLE_TYPE
 from certs.certificate import FILE_NAME, MAX_BYTES
 from certs.destruction import FILE_NAME as DESTRUCTION_NAME
 from certs.errors import CertificateMalformed
@@ -77,6 +78,12 @@ def read_container(source: bytes | BinaryIO, filename: str) -> Contents:
     if head.startswith(b"{"):
         return Contents(form=Form.JSON, certificate=_all(file, size, MAX_BYTES), original=None)
     if head.startswith(b"PK\x03\x04"):
+        # ETSI EN 319 162-1, annex A.1: the type stands at a fixed place.
+        if head[30:].startswith((MIMETYPE_NAME + SIMPLE_TYPE).encode("ascii")):
+            raise CertificateMalformed(
+                f"{filename!r} is an ASiC-S container: it has a file and its timestamp, and no "
+                "certificate"
+            )
         return _read_bundle(file, size)
     # ISO 32000 wants the header first; viewers, and so senders, put up with it in the first KiB.
     if b"%PDF-" in head:

@@ -6,12 +6,14 @@ version, when more tokens cover the deposit than the last one carries.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 import sqlalchemy as sa
 
+from certs.asic import prepare_extended, write_extended, write_simple
 from certs.bundle import write_bundle
 from certs.certificate import (
     Certificate,
@@ -241,22 +243,58 @@ class Issue:
     def bundle(self, deposit: Deposit, issued: Issued) -> Iterator[bytes]:
         """bundle.zip in chunks; the original is read from storage as the zip is sent."""
         pdfs = {lang: self.pdf(issued, lang=lang) for lang in LANGS}
-        original = None
-        if deposit.stored:
-            original = self._originals.open(
-                deposit.id,
-                data_key=deposit.data_key,
-                size=deposit.size,
-                version=deposit.object_version,
-            )
         return write_bundle(
             issued.certificate,
-            original=original,
+            original=self._original(deposit) if deposit.stored else None,
             pdfs=pdfs,
             proof=self.proof(issued),
             trust=self._trust().encode(),
             verifier=pack(),
             page=pack_page(),
+        )
+
+    def extended(self, deposit: Deposit, issued: Issued) -> Iterator[bytes]:
+        """bundle.asice in chunks. The original is read from storage twice as it is sent.
+
+        Raises what `Papers.pdf` and `Papers.manifest_token` do, before anything is sent.
+        """
+        prepared = prepare_extended(
+            issued.certificate,
+            has_original=deposit.stored,
+            pdfs={lang: self.pdf(issued, lang=lang) for lang in LANGS},
+            proof=self.proof(issued),
+            receipt=self._papers.receipt(issued.certificate),
+            trust=self._trust().encode(),
+            verifier=pack(),
+            page=pack_page(),
+        )
+        token = self._papers.manifest_token(
+            issued.certificate,
+            deposit_id=issued.deposit_id,
+            version=issued.version,
+            manifest=prepared.manifest,
+        )
+        original = partial(self._original, deposit) if deposit.stored else None
+        return write_extended(prepared, token=token, original=original)
+
+    def simple(self, deposit: Deposit, issued: Issued) -> Iterator[bytes]:
+        """bundle.asics in chunks: the original, and the token over it.
+
+        Raises NotFound as `document_token` does, Conflict (`original_not_stored`).
+        """
+        token = parse_response(self.document_token(deposit)).der
+        if not deposit.stored:
+            raise Conflict("only digests were deposited", code="original_not_stored")
+        return write_simple(
+            issued.certificate, token=token, original=partial(self._original, deposit)
+        )
+
+    def _original(self, deposit: Deposit) -> Generator[bytes, None, None]:
+        return self._originals.open(
+            deposit.id,
+            data_key=deposit.data_key,
+            size=deposit.size,
+            version=deposit.object_version,
         )
 
     # --- steps -----------------------------------------------------------------------------

@@ -30,5 +30,6 @@ PAPER = sa.Table(
     sa.Index("paper_deposit", "deposit_id"),
     sa.Index("paper_made", "made_at"),
 )
-"""A reissue has another id, and papers of its own. `variant` is what was asked for (language,
-size); `made_from` a digest of all else that went in, so that what has changed is seen."""
+"""A reissue has another id, and papers of its own. `variant` is what was asked for: language and
+size, or the token over a container's manifest, which stands in `pdf` then. `made_from` is a digest
+of all else that went in, so that what has changed is seen."""

@@ -37,6 +37,9 @@ from notary.tlog.note import parse_note
 from storage.database import Database
 
 KEPT = timedelta(days=30)
+MANIFEST = "manifest"
+"""The variant under which the token over a container's manifest is kept; of papers it is language
+and size."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +109,7 @@ class Papers:
             verify_url=self._verify_url,
             reread_at=reread_at,
             paper=paper,
-            proofs={PROOF_NAME: proof, RECEIPT_NAME: self._receipt(certificate)},
+            proofs={PROOF_NAME: proof, RECEIPT_NAME: self.receipt(certificate)},
             sealed=used is not None,
             form=form,
         )
@@ -119,7 +122,24 @@ class Papers:
             self._keep(asked, deposit_id, version, pdf)
         return pdf
 
-    def _receipt(self, certificate: Certificate) -> bytes:
+    def manifest_token(
+        self, certificate: Certificate, *, deposit_id: str, version: int, manifest: bytes
+    ) -> bytes:
+        """The TimeStampToken over the manifest of a certificate's container, kept as papers are:
+        while nothing in it changes the container is the same each time, and no authority is asked
+        again. Raises what `Sealing.timestamp` does."""
+        asked = _Asked(
+            certificate_id=certificate.certificate_id,
+            variant=MANIFEST,
+            made_from=hashlib.sha256(manifest).digest(),
+        )
+        kept = self._kept(asked)
+        if kept is None:
+            kept = self._sealing.timestamp(asked.made_from)
+            self._keep(asked, deposit_id, version, kept)
+        return kept
+
+    def receipt(self, certificate: Certificate) -> bytes:
         """RFC 9942, over the certificate's own checkpoint, by the log's key of now."""
         log = certificate.log
         note = parse_note(log.checkpoint.encode("utf-8"))

@@ -35,13 +35,15 @@ from notary.keyplace import KeyPlace
 from notary.private_ca import issue
 from notary.revocation_fetch import Collector
 from notary.sealkey import find_key, make_key
-from notary.tsa import TimestampAuthority, request_timestamp
+from notary.tsa import Stamped, TimestampAuthority, request_timestamp
+from notary.tsp import parse_response
 from storage.durable import replace_file, write_file
 
 SEAL_CHAIN = "seal.crt"
 ROLE = "seal"
 NONCE_BYTES = 8
 _SPARE_BYTES = 1024
+_NO_TOKEN = (Unreachable, BadTimestamp, Unverifiable, MalformedInput)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,13 +201,38 @@ class Sealing:
                     token_bytes=largest_token + _SPARE_BYTES if largest_token else TOKEN_BYTES,
                 )
                 return sealed
-            except (Unreachable, BadTimestamp, Unverifiable, MalformedInput) as exc:
+            except _NO_TOKEN as exc:
                 if exc.code == "keys_unreachable":
                     raise
                 said.append(f"{authority.name!r}: {exc.code}: {exc}")
         raise Unreachable(
             "no authority timestamps the seal: " + ("; ".join(said) or "this node has none"),
             code="seal_timestamp_unreachable",
+        )
+
+    def timestamp(self, imprint: bytes) -> bytes:
+        """The TimeStampToken (DER) over a SHA-256 by the first authority that gives one: for what
+        is made when it is asked for. Raises Unreachable (`container_timestamp_unreachable`)."""
+        said: list[str] = []
+        for authority in self._authorities:
+            try:
+                return parse_response(self._ask(authority, imprint).response).der
+            except _NO_TOKEN as exc:
+                if exc.code == "keys_unreachable":
+                    raise
+                said.append(f"{authority.name!r}: {exc.code}: {exc}")
+        raise Unreachable(
+            "no authority timestamps the container: " + ("; ".join(said) or "this node has none"),
+            code="container_timestamp_unreachable",
+        )
+
+    def _ask(self, authority: TimestampAuthority, imprint: bytes) -> Stamped:
+        return request_timestamp(
+            authority,
+            imprint=imprint,
+            nonce=int.from_bytes(self._randomness(NONCE_BYTES), "big"),
+            now=self._clock.now(),
+            tolerance=self._tolerance,
         )
 
     def _with_revocation(self, seal: Seal) -> Seal:
@@ -223,13 +250,7 @@ class Sealing:
         )
 
     def _stamp(self, authority: TimestampAuthority, imprint: bytes) -> Stamp:
-        stamped = request_timestamp(
-            authority,
-            imprint=imprint,
-            nonce=int.from_bytes(self._randomness(NONCE_BYTES), "big"),
-            now=self._clock.now(),
-            tolerance=self._tolerance,
-        )
+        stamped = self._ask(authority, imprint)
         chain = stamped.verified.chain
         if authority.self_operated:
             evidence = Evidence(certificates=chain, crls=self._own_lists())

@@ -8,6 +8,8 @@ import { readBundle } from "./zip.js";
 
 const MAX_PDF_BYTES = 64 * 1024 * 1024;
 const HEAD_BYTES = 1024;
+// ETSI EN 319 162-1, annex A.1: the type stands at a fixed place.
+const SIMPLE = utf8("mimetypeapplication/vnd.etsi.asic-s+zip");
 // How every certificate begins, its names being sorted; other JSON documents do not.
 const FIRST_MEMBER = utf8('{"certificate_id":');
 
@@ -18,7 +20,12 @@ export async function readContainer(file) {
   if (startsWith(head, utf8("{"))) {
     return { form: "json", certificate: await whole(file, MAX_BYTES), original: null };
   }
-  if (startsWith(head, utf8("PK\u0003\u0004"))) return { form: "bundle", ...(await readBundle(file)) };
+  if (startsWith(head, utf8("PK\u0003\u0004"))) {
+    if (startsWith(head.subarray(30), SIMPLE)) {
+      throw new Unreadable(`'${file.name}' is an ASiC-S container: a file and its timestamp, no certificate`);
+    }
+    return { form: "bundle", ...(await readBundle(file)) };
+  }
   if (String.fromCharCode(...head).includes("%PDF-")) {
     const data = await whole(file, MAX_PDF_BYTES);
     return { form: "pdf", certificate: fromPdf(data), original: null };

@@ -52,7 +52,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--certificate",
         "-c",
-        help="certificate.json, the certificate PDF, bundle.zip, or destruction.json",
+        help="certificate.json, the certificate PDF, bundle.zip, bundle.asice, or destruction.json",
     )
     parser.add_argument(
         "--trust", "-t", help="trust file, from a source other than the certificate's"

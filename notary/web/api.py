@@ -9,6 +9,8 @@ from typing import Any
 from apiflask import APIBlueprint
 from flask import Response, after_this_request, json, request
 
+from certs.asic import EXTENDED_TYPE
+from certs.bundle import SIMPLE_TYPE
 from certs.certificate import MEDIA_TYPE as CERTIFICATE_TYPE
 from certs.wording import LANGS, Lang
 from notary import access
@@ -224,6 +226,40 @@ def bundle(deposit_id: str) -> Response:
     _record(EventKind.DOWNLOADED, by, deposit, subject="bundle.zip")
     chunks = office().issue.bundle(deposit, issued)
     return _download(chunks, "application/zip", f"bundle-{deposit.id}.zip")
+
+
+@bp.get("/deposits/<deposit_id>/bundle.asice")
+@describe(
+    "What bundle.zip has, as an ASiC-E container (ETSI EN 319 162-1)",
+    answers={200: answer("the container", BYTES, media=EXTENDED_TYPE)},
+    problems=(404, 410),
+    path=ID,
+)
+def bundle_asice(deposit_id: str) -> Response:
+    by = auth.principal()
+    deposit = _known(by, deposit_id, Act.ISSUE_CERTIFICATE)
+    _known(by, deposit_id, Act.READ_CONTENT)
+    issued = office().issue.certificate(deposit, by=by)
+    chunks = office().issue.extended(deposit, issued)
+    _record(EventKind.DOWNLOADED, by, deposit, subject="bundle.asice")
+    return _download(chunks, EXTENDED_TYPE, f"bundle-{deposit.id}.asice")
+
+
+@bp.get("/deposits/<deposit_id>/bundle.asics")
+@describe(
+    "The original and its own timestamp, as an ASiC-S container (ETSI EN 319 162-1)",
+    answers={200: answer("the container", BYTES, media=SIMPLE_TYPE)},
+    problems=(404, 409, 410),
+    path=ID,
+)
+def bundle_asics(deposit_id: str) -> Response:
+    by = auth.principal()
+    deposit = _known(by, deposit_id, Act.ISSUE_CERTIFICATE)
+    _known(by, deposit_id, Act.READ_CONTENT)
+    issued = office().issue.certificate(deposit, by=by)
+    chunks = office().issue.simple(deposit, issued)
+    _record(EventKind.DOWNLOADED, by, deposit, subject="bundle.asics")
+    return _download(chunks, SIMPLE_TYPE, f"bundle-{deposit.id}.asics")
 
 
 @bp.get("/deposits/<deposit_id>/timestamp.tsr")

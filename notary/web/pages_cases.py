@@ -199,6 +199,8 @@ _DOWNLOADS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("pdf_zh", "certificate_pdf", {"lang": "zh"}),
     ("json", "certificate_json", {}),
     ("bundle", "bundle", {}),
+    ("bundle_asice", "bundle_asice", {}),
+    ("bundle_asics", "bundle_asics", {}),
     ("original", "content", {}),
     ("timestamp", "timestamp", {}),
     ("evidence_record", "evidence_record", {}),

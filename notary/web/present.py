@@ -62,6 +62,8 @@ def receipt(
             "certificate_json": f"{base}/certificate.json",
             "certificate_pdf": f"{base}/certificate.pdf",
             "bundle": f"{base}/bundle.zip",
+            "bundle_asice": f"{base}/bundle.asice",
+            "bundle_asics": f"{base}/bundle.asics",
             "timestamp": f"{base}/timestamp.tsr",
             "evidence_record": f"{base}/evidence.ers",
             "proof": f"{base}/proof.tlog-proof",

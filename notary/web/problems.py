@@ -59,6 +59,7 @@ TITLES: dict[str, str] = {
     "case_not_found": "No such case",
     "client_reference_reused": "The client reference was used for other content",
     "conflict": "Not possible in the present state",
+    "container_timestamp_unreachable": "No time-stamp authority answers for a container; try again",
     "content_encoding_refused": "Bodies are taken as they are, without content coding",
     "corrupt": "Stored data contradicts the ledger",
     "csrf": "The form has expired; load the page again",

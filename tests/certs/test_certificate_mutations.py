@@ -76,7 +76,7 @@ def test_every_byte_of_certificate_json_may_be_missing_or_doubled_to_no_avail(
                 assert told(verify(mutated, ours, None)).verdict is not Verdict.CONFIRMED, position
 
 
-@pytest.mark.parametrize("form", ["pdf", "bundle"])
+@pytest.mark.parametrize("form", ["pdf", "bundle", "extended"])
 def test_byte_flipped_in_a_container_never_changes_what_is_confirmed(
     papers: Papers, form: str
 ) -> None:
@@ -96,8 +96,9 @@ def test_byte_flipped_in_a_container_never_changes_what_is_confirmed(
             assert content == DOCUMENT, position
 
 
-def test_byte_flipped_in_the_original_of_a_bundle_is_found(papers: Papers) -> None:
-    data = papers.bundle.read_bytes()
+@pytest.mark.parametrize("form", ["bundle", "extended"])
+def test_byte_flipped_in_the_original_of_a_bundle_is_found(papers: Papers, form: str) -> None:
+    data = getattr(papers, form).read_bytes()
     place = read_container(data, "bundle").original
     assert place is not None
     for position in range(place.offset, place.offset + place.size, 97):

@@ -64,7 +64,7 @@ def clean_run(
     )
 
 
-@pytest.mark.parametrize("form", ["certificate", "pdf", "bundle"])
+@pytest.mark.parametrize("form", ["certificate", "pdf", "bundle", "extended"])
 def test_confirms_with_only_the_native_packages_there(
     papers: Papers, pyz: Path, native: Path, form: str, tmp_path: Path
 ) -> None:

@@ -31,7 +31,7 @@ def code(out: str) -> str:
     return found
 
 
-@pytest.mark.parametrize("form", ["certificate", "pdf", "bundle"])
+@pytest.mark.parametrize("form", ["certificate", "pdf", "bundle", "extended"])
 def test_registered_document_is_confirmed_by_every_form_of_its_certificate(
     papers: Papers, form: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

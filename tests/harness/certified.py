@@ -25,6 +25,7 @@ class Papers:
     certificate: Path
     pdf: Path
     bundle: Path
+    extended: Path
     trust: Path
     receipt: Receipt
 
@@ -70,6 +71,7 @@ def certify(folder: Path, *, stamped: bool = True) -> Papers:
         certificate=folder / "certificate.json",
         pdf=folder / "certificate.pdf",
         bundle=folder / "bundle.zip",
+        extended=folder / "bundle.asice",
         trust=folder / "trust.toml",
         receipt=receipt,
     )
@@ -77,6 +79,7 @@ def certify(folder: Path, *, stamped: bool = True) -> Papers:
     papers.certificate.write_bytes(issued.json)
     papers.pdf.write_bytes(house.issue.pdf(issued, lang="en"))
     papers.bundle.write_bytes(b"".join(house.issue.bundle(receipt.deposit, issued)))
+    papers.extended.write_bytes(b"".join(house.issue.extended(receipt.deposit, issued)))
     papers.trust.write_text(house.trust.encode(), "utf-8")
     house.close()
     return papers

@@ -6,6 +6,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from certs.pdf import render_pdf
 from notary.cli.verify import judge
 from notary.report import report_object
 from tests.harness.browser_page import BrowserPage
+from tests.harness.contained import Contained, contain
 
 VECTORS = Path(__file__).resolve().parents[1] / "vectors" / "certificates"
 MATCH = VECTORS / "match"
@@ -29,6 +31,10 @@ FLIPS = [12, pytest.param(60, marks=pytest.mark.slow)]
 
 def cases() -> list[Path]:
     return sorted(path.parent for path in VECTORS.glob("*/expected.json"))
+
+
+def contained_cases() -> list[Path]:
+    return sorted(path.parent for path in VECTORS.parent.glob("containers/*/expected.json"))
 
 
 def found(path: Path) -> Path | None:
@@ -141,6 +147,34 @@ def test_a_bundle_brings_its_own_original(verifier: BrowserPage, bundle: Path) -
     report = verifier.judge(bundle, None, MATCH / "trust.toml")
     assert report["code"] == "match"
     assert compared(report) == compared(by_python(bundle, None, MATCH / "trust.toml"))
+
+
+@pytest.fixture(scope="module")
+def contained(tmp_path_factory: pytest.TempPathFactory) -> Contained:
+    """Made in a thread of its own: the browser's loop runs in this one, and sealing has another."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(contain, tmp_path_factory.mktemp("contained")).result()
+
+
+@pytest.mark.parametrize("form", ["extended", "digest_only", "simple"])
+def test_of_an_asic_container_the_page_says_what_the_command_says(
+    verifier: BrowserPage, contained: Contained, form: str
+) -> None:
+    given = (getattr(contained, form), None, contained.trust)
+    report = verifier.judge(*given)
+    assert compared(report) == compared(by_python(*given))
+    codes = {"digest_only": "no_document", "simple": "certificate_unreadable"}
+    assert report["code"] == codes.get(form, "match")
+
+
+@pytest.mark.parametrize("case", contained_cases(), ids=lambda case: case.name)
+def test_of_every_container_among_the_vectors_the_page_says_what_the_command_says(
+    verifier: BrowserPage, case: Path
+) -> None:
+    (container,) = case.glob("bundle.*")
+    given = (container, None, case / "trust.toml")
+    report = verifier.judge(*given)
+    assert compared(report) == compared(by_python(*given))
 
 
 def test_a_packed_certificate_in_a_bundle_is_unpacked(

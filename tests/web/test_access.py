@@ -46,6 +46,8 @@ TABLE = {
     "GET /v1/deposits/{deposit_id}/profile.json?profile=generic": PAPER,
     "GET /v1/profiles": PUBLIC,
     "GET /v1/deposits/{deposit_id}/bundle.zip": PAPER,
+    "GET /v1/deposits/{deposit_id}/bundle.asice": PAPER,
+    "GET /v1/deposits/{deposit_id}/bundle.asics": PAPER,
     "GET /v1/deposits/{deposit_id}/timestamp.tsr": PAPER,
     "GET /v1/deposits/{deposit_id}/evidence.ers": PAPER,
     "GET /v1/deposits/{deposit_id}/proof.tlog-proof": PAPER,

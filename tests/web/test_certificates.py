@@ -66,7 +66,8 @@ def test_the_papers_of_a_withdrawn_certificate_are_gone_and_the_original_is_not(
     withdrawn = clerk.post(f"{base}/certificate/withdrawal", json=SAID)
     assert withdrawn.status_code == 201, withdrawn.text
     assert withdrawn.json()["event"]["kind"] == "certificate-withdrawn"
-    for paper in ("certificate.json", "certificate.pdf", "bundle.zip", "proof.tlog-proof"):
+    for paper in ("certificate.json", "certificate.pdf", "bundle.zip", "bundle.asice",
+                  "bundle.asics", "proof.tlog-proof"):  # fmt: skip
         refused = clerk.get(f"{base}/{paper}")
         assert code(refused) == (410, "certificate_withdrawn"), paper
         assert SAID["reason"] in refused.json()["detail"]

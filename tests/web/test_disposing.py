@@ -104,7 +104,7 @@ def test_from_request_to_certificate(court: Court, clients: dict[str, Client]) -
     done = finished(clients, court, disposal)
     assert done["requested_by"] != done["approved_by"]
     for paper in ("content", "certificate.json", "certificate.pdf", "bundle.zip",
-                  "proof.tlog-proof", "timestamp.tsr"):  # fmt: skip
+                  "bundle.asice", "bundle.asics", "proof.tlog-proof", "timestamp.tsr"):  # fmt: skip
         assert code(first.get(f"{base}/{paper}")) == (410, "deposit_disposed")
     chosen: dict[str, Any] = {"profile": "generic", "show": ["content"]}
     for page in (

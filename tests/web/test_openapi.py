@@ -111,6 +111,7 @@ def test_every_door_of_the_api_is_in_the_document(document: dict[str, Any]) -> N
     for path in (
         "/v1/deposits", "/v1/deposits/{deposit_id}", "/v1/deposits/{deposit_id}/content",
         "/v1/deposits/{deposit_id}/certificate.json", "/v1/deposits/{deposit_id}/certificate.pdf",
+        "/v1/deposits/{deposit_id}/bundle.asice", "/v1/deposits/{deposit_id}/bundle.asics",
         "/v1/deposits/{deposit_id}/bundle.zip", "/v1/deposits/{deposit_id}/timestamp.tsr",
         "/v1/deposits/{deposit_id}/proof.tlog-proof", "/v1/deposits/{deposit_id}/custody",
         "/v1/limits", "/v1/cases", "/v1/batches", "/v1/verify", "/v1/accounts", "/v1/events",

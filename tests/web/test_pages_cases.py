@@ -308,6 +308,8 @@ def test_every_download_on_an_exhibits_page_is_there(court: Court) -> None:
         "certificate.pdf?lang=zh",
         "certificate.json",
         "bundle.zip",
+        "bundle.asice",
+        "bundle.asics",
         "content",
         "proof.tlog-proof",
         "timestamp.tsr",

@@ -22,6 +22,8 @@ WEB = Path(str(resources.files("notary.web")))
 TEMPLATES = sorted((WEB / "templates").glob("*.html"))
 NAMES = {
     "certificate.json",
+    "bundle.asice",
+    "bundle.asics",
     "proof.tlog-proof",
     "timestamp.tsr",
     "evidence.ers",
