@@ -16,7 +16,7 @@ from tests.harness.certified import deposit, depositor, open_house
 from tests.harness.disposing import clerks, dispose
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "verifying.md").read_text("utf-8")
-COMMAND = re.compile(r"    ((?:python3 verify\.pyz|openssl|sed|unzip|awk|for|[A-Z]+=).*)")
+COMMAND = re.compile(r"    ((?:python3 verify\.pyz|openssl|sed|unzip|awk|for|cd|grep|[A-Z]+=).*)")
 MINUTES = b"The contract is ended by agreement.\n"
 TOOLS = ("bash", "openssl", "sha256sum", "xxd", "awk", "unzip")
 
@@ -34,7 +34,10 @@ def commands(beginning: str, end: str) -> list[str]:
 
 VERIFIER = commands("## With the verifier", "### What the verdict says")
 BATCH = commands("### Many at once", "### Asking for witnesses")
-BY_HAND = commands("## By hand", "## The seal of the PDF")
+BY_HAND = commands("## By hand", "## The container (`bundle.asice`)")
+*CONTAINER, UNPACKED, SIMPLE = commands(
+    "## The container (`bundle.asice`)", "## The seal of the PDF"
+)
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +58,8 @@ def handed_out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "minutes.txt").write_bytes(MINUTES)
     (folder / "certificate.pdf").write_bytes(house.issue.pdf(issued, lang="en"))
     (folder / "bundle.zip").write_bytes(b"".join(house.issue.bundle(held, issued)))
+    (folder / "bundle.asice").write_bytes(b"".join(house.issue.extended(held, issued)))
+    (folder / "bundle.asics").write_bytes(b"".join(house.issue.simple(held, issued)))
     (folder / "trust.toml").write_text(house.trust.encode(), "utf-8")
     (folder / "verify.pyz").write_bytes(pack())
     both = clerks(house)
@@ -91,6 +96,7 @@ def typed(folder: Path, lines: list[str]) -> subprocess.CompletedProcess[str]:
 
 def test_the_page_has_the_commands_that_are_tried_here() -> None:
     assert (len(VERIFIER), len(BATCH), len(BY_HAND)) == (3, 1, 12)
+    assert len(CONTAINER) == 6
 
 
 @pytest.mark.parametrize("line", VERIFIER)
@@ -116,6 +122,17 @@ def test_everything_by_hand_agrees(folder: Path) -> None:
     assert time.endswith("GMT")
     told = typed(folder, re.findall(r"`(openssl ts -reply -token_in [^`]+)`", PAGE))
     assert "Time stamp: " in told.stdout
+
+
+def test_the_containers_agree(folder: Path) -> None:
+    done = typed(folder, CONTAINER)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("Verification: OK") == 1
+    (digest,) = re.findall(r"\n([A-Za-z0-9+/]{43}=)\n", done.stdout)
+    assert f">{digest}<" in done.stdout
+    done = typed(folder, [BY_HAND[1], UNPACKED, SIMPLE])
+    assert done.returncode == 0, done.stderr
+    assert "Verification: OK" in done.stdout
 
 
 def test_by_hand_another_document_is_not_taken_for_it(folder: Path) -> None:

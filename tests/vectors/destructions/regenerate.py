@@ -15,7 +15,8 @@ from pathlib import Path
 
 from certs.canonical import canonical
 from certs.certificate import Issuer
-from certs.destruction import Act, Destroyed, DestructionDraft, Entry, sign_destruction
+from certs.destruction import Act, Destroyed, DestructionDraft, sign_destruction
+from certs.entry import Entry
 from notary.clock import rfc3339
 from notary.record import CUSTODY, Record, build_record
 from notary.statement import CUSTODY_TYPE, EVIDENCE_TYPE
