@@ -51,9 +51,15 @@ export function readCertificate(der) {
   tbs.takeIf(0x82);
   const extensions = tbs.takeIf(context(3));
   tbs.end();
+  // Readable at least in its parts, as the command wants them, whether they are used or not.
   listExtensions(extensions);
   const info = Reader.inside(publicKey, SEQUENCE, "SubjectPublicKeyInfo");
-  info.take(SEQUENCE);
+  for (const algorithm of [signatureAlgorithm, innerAlgorithm, info.takeEncoded(SEQUENCE)]) {
+    const reader = Reader.inside(algorithm, SEQUENCE, "AlgorithmIdentifier");
+    reader.oid();
+    if (reader.nextTag() !== null) reader.takeAny();
+    reader.end();
+  }
   info.take(BIT_STRING);
   info.end();
   return {
