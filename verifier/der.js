@@ -95,6 +95,14 @@ export class Reader {
     return contents[0] === 0xff;
   }
 
+  /** One whose default is FALSE, which DER then leaves out (X.690 section 11.5). */
+  trueIf() {
+    const written = this.nextTag() === BOOLEAN;
+    const value = this.booleanIf();
+    if (written && !value) throw this.malformed("a default that is written");
+    return value;
+  }
+
   oid() {
     const contents = this.take(OID);
     const last = contents[contents.length - 1];

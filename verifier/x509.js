@@ -51,6 +51,17 @@ export function readCertificate(der) {
   tbs.takeIf(0x82);
   const extensions = tbs.takeIf(context(3));
   tbs.end();
+  // Readable at least in its parts, as the command wants them, whether they are used or not.
+  listExtensions(extensions);
+  const info = Reader.inside(publicKey, SEQUENCE, "SubjectPublicKeyInfo");
+  for (const algorithm of [signatureAlgorithm, innerAlgorithm, info.takeEncoded(SEQUENCE)]) {
+    const reader = Reader.inside(algorithm, SEQUENCE, "AlgorithmIdentifier");
+    reader.oid();
+    if (reader.nextTag() !== null) reader.takeAny();
+    reader.end();
+  }
+  info.take(BIT_STRING);
+  info.end();
   return {
     der, signed, signatureAlgorithm, innerAlgorithm, signature, serial, issuer, subject, notBefore,
     notAfter, publicKey, extensions, called: called(subject),
@@ -103,16 +114,22 @@ export function readExtensions(certificate) {
 /** The same of the DER of Extensions, or null, no value parsed. Throws Malformed. */
 export function readExtensionList(encoded) {
   const found = new Map();
+  for (const { oid, critical, value } of listExtensions(encoded)) {
+    if (found.has(oid)) throw new Malformed(`extension ${oid} is there twice`);
+    found.set(oid, { critical, value });
+  }
+  return found;
+}
+
+function listExtensions(encoded) {
+  const found = [];
   if (encoded === null) return found;
   const list = Reader.inside(encoded, SEQUENCE, "Extensions");
   while (list.nextTag() !== null) {
     const extension = list.enter(SEQUENCE, "Extension");
-    const oid = extension.oid();
-    const critical = extension.booleanIf();
-    const value = extension.take(OCTET_STRING);
+    const [oid, critical] = [extension.oid(), extension.trueIf()];
+    found.push({ oid, critical, value: extension.take(OCTET_STRING) });
     extension.end();
-    if (found.has(oid)) throw list.malformed(`extension ${oid} is there twice`);
-    found.set(oid, { critical, value });
   }
   return found;
 }
@@ -184,7 +201,7 @@ function readable(read) {
 const PARSED = {
   [BASIC_CONSTRAINTS](raw) {
     const reader = Reader.inside(raw, SEQUENCE, "BasicConstraints");
-    const ca = reader.booleanIf();
+    const ca = reader.trueIf();
     const pathLength = reader.integerIf();
     reader.end();
     return { ca, pathLength };
