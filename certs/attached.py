@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from certs.bundle import PROOF_NAME
+from certs.bundle import PROOF_NAME, RECORD_ENDING
 from certs.certificate import FILE_NAME, Certificate
 from certs.form import FILE_NAME as FORM_NAME
 from certs.form import Form
@@ -82,4 +82,12 @@ def _listed(
             "application/timestamp-reply",
             "timestamp",
             authority=stamp.authority,
+        )
+    for number, record in enumerate(certificate.evidence_records, 1):
+        yield proof(
+            f"evidence-record-{number:02}{RECORD_ENDING}",
+            record.record,
+            "application/evidencerecord",
+            "record",
+            authority=record.authority,
         )

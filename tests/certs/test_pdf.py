@@ -15,7 +15,7 @@ import pylopdf_fonts_zh_cn
 import pypdf
 import pytest
 
-from certs.certificate import Certificate
+from certs.certificate import Certificate, EvidenceRecordOf
 from certs.errors import CertificateMalformed, RenderFailed
 from certs.glyphs import EMBEDDED, Coverage, deceives, read_ranges
 from certs.pdf import Paper, render_pdf
@@ -76,7 +76,12 @@ def test_the_file_is_tagged_pdf_a_3a_and_pdf_ua_1_in_its_language() -> None:
 
 
 def test_the_certificate_and_its_proofs_are_associated_files() -> None:
-    certificate = papers.certificate()
+    record = EvidenceRecordOf(
+        authority="Testing TSA", self_operated=False, record=b"\x30\x00", certificates=()
+    )
+    certificate = sign_certificate(
+        replace(papers.draft(), evidence_records=(record,)), papers.SEALING_KEY
+    )
     proofs = {"receipt.cose": b"\x00\xffreceipt", "proof.tlog-proof": b"proof\n"}
     pdf = render_pdf(certificate, lang="en", verify_url=None, proofs=proofs)
     found = {each.name: each for each in pypdf.PdfReader(io.BytesIO(pdf)).attachment_list}
@@ -85,6 +90,7 @@ def test_the_certificate_and_its_proofs_are_associated_files() -> None:
         "statement.cose": certificate.statement,
         **proofs,
         "timestamp-01-checkpoint.tsr": certificate.timestamps[0].response,
+        "evidence-record-01.ers": record.record,
     }
     data = found["certificate.json"]
     assert data.associated_file_relationship == "/Data"

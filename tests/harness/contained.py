@@ -1,4 +1,4 @@
-"""Real ASiC containers: a house in a folder, a file and a digest alone through it, hours later."""
+"""Real ASiC containers, and a paper, of a house in a folder: a file, a digest alone, hours later."""
 
 from __future__ import annotations
 
@@ -30,13 +30,15 @@ class Clock:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contained:
-    """Paths of containers, and beside them what is in them. `later` has an evidence record."""
+    """Paths of containers, and beside them what is in them. `later` has an evidence record, and so
+    has `paper`, a sealed PDF in both languages. `roots` are the authority's and the seal's."""
 
     bundle: Path
     extended: Path
     later: Path
     simple: Path
     digest_only: Path
+    paper: Path
     trust: Path
     roots: Path
     crl: Path
@@ -80,6 +82,11 @@ def contain(folder: Path) -> Contained:
     clock.ahead += LATER
     house.archiving.run()
     made["later"] = write("later.asice", stored)
+    made["paper"] = folder / "paper.pdf"
+    issued = house.issue.certificate(stored.deposit, by=by)
+    made["paper"].write_bytes(house.issue.pdf(issued, lang="en+zh"))
+    seal = house.sealing.in_force()
+    assert seal is not None
     trust, roots = folder / "trust.toml", folder / "roots.pem"
     trust.write_text(house.trust.encode(), "utf-8")
     lines, inside = [], False
@@ -87,7 +94,7 @@ def contain(folder: Path) -> Contained:
         inside = inside or line.startswith("-----BEGIN")
         lines += [line] if inside else []
         inside = inside and not line.startswith("-----END")
-    roots.write_text("\n".join([*lines, ""]), "utf-8")
+    roots.write_text("\n".join([*lines, seal.root_pem()]), "utf-8")
     crl = folder / "authority.crl"
     (listed,) = parse_chain((settings.home / TSA_CHAIN).read_bytes(), TSA_CHAIN).crls
     crl.write_bytes(listed)

@@ -1,4 +1,5 @@
-"""Sealed papers before veraPDF: PDF/A-3a and PDF/UA-1 hold with both signatures in the file."""
+"""Sealed papers before veraPDF (PDF/A-3a and PDF/UA-1 hold with both signatures in the file) and
+EU DSS (PAdES)."""
 
 from __future__ import annotations
 
@@ -12,6 +13,8 @@ from certs.pdf import PAPERS, render_pdf
 from certs.wording import LANGS
 from tests.certs import papers
 from tests.certs.test_pades import make_desk
+from tests.harness.contained import Contained
+from tests.judges.conftest import Dss
 
 JAVA = Path(__file__).with_name("java")
 BUILD_S, JUDGE_S = 300, 300
@@ -82,3 +85,29 @@ def test_verapdf_refuses_a_paper_without_its_metadata(verapdf: Path, tmp_path: P
     path.write_bytes(pdf.replace(b"<pdfaid:part>3<", b"<pdfaid:part>9<"))
     assert path.read_bytes() != pdf
     assert ("altered.pdf", "3a", "false") in [each[:3] for each in judged(verapdf, path)]
+
+
+SEAL = "SIGNATURE PAdES-BASELINE-LTA"
+
+
+def test_dss_finds_pades_baseline_lta_and_passes_all_of_it(dss: Dss, contained: Contained) -> None:
+    intact = ("PASSED null", "data found and intact: true true; ")
+    assert dss.judged(contained, contained.paper)[contained.paper.name] == {
+        # What says where a list is: ours is in the paper, and nowhere else.
+        SEAL: ("TOTAL_PASSED null", "warning: The revocation info access is not present!"),
+        "SIGNATURE_TIMESTAMP null": intact,
+        "DOCUMENT_TIMESTAMP null": intact,
+    }
+
+
+def test_dss_refuses_a_paper_in_which_a_byte_was_changed(
+    dss: Dss, contained: Contained, tmp_path: Path
+) -> None:
+    pdf = contained.paper.read_bytes()
+    paths = []
+    for number in range(1, 6):
+        at = len(pdf) * number // 10  # all within what the seal covers
+        paths.append(tmp_path / f"{number}.pdf")
+        paths[-1].write_bytes(pdf[:at] + bytes([pdf[at] ^ 1]) + pdf[at + 1 :])
+    for name, found in dss.judged(contained, *paths).items():
+        assert found.get(SEAL, ("", ""))[0] != "TOTAL_PASSED null", (name, found)

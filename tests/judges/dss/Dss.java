@@ -1,6 +1,7 @@
-// Usage: Asic ROOTS.pem LIST.crl CONTAINER...  One line for each finding: container, what, indication, why.
+// Usage: Dss ROOTS.pem LIST.crl FILE...  One line for each finding: file, what, indication, why.
 
 import eu.europa.esig.dss.diagnostic.EvidenceRecordWrapper;
+import eu.europa.esig.dss.diagnostic.SignatureWrapper;
 import eu.europa.esig.dss.diagnostic.TimestampWrapper;
 import eu.europa.esig.dss.model.FileDocument;
 import eu.europa.esig.dss.model.x509.CertificateToken;
@@ -19,7 +20,7 @@ import java.security.cert.X509Certificate;
 import java.util.ArrayList;
 import java.util.List;
 
-public class Asic {
+public class Dss {
     public static void main(String[] given) throws Exception {
         CommonTrustedCertificateSource roots = new CommonTrustedCertificateSource();
         try (InputStream pem = new FileInputStream(given[0])) {
@@ -33,7 +34,7 @@ public class Asic {
             try {
                 judge(file, roots, lists);
             } catch (Exception error) {
-                say(file, "container", "REFUSED", error.toString());
+                say(file, "file", "REFUSED", error.toString());
             }
         }
     }
@@ -48,7 +49,13 @@ public class Asic {
         validator.setCertificateVerifier(verifier);
         Reports reports = validator.validateDocument();
         SimpleReport simple = reports.getSimpleReport();
-        say(file, "container", String.valueOf(simple.getContainerType()), "");
+        if (simple.getContainerType() != null) {
+            say(file, "container", simple.getContainerType().toString(), "");
+        }
+        for (SignatureWrapper each : reports.getDiagnosticData().getSignatures()) {
+            say(file, "SIGNATURE " + each.getSignatureFormat(), said(simple, each.getId()),
+                    why(simple, each.getId()));
+        }
         for (TimestampWrapper each : reports.getDiagnosticData().getTimestampList()) {
             String data = each.isMessageImprintDataFound() + " " + each.isMessageImprintDataIntact();
             say(file, each.getType() + " " + each.getFilename(), said(simple, each.getId()),
