@@ -18,6 +18,7 @@ def service(tmp_path: Path) -> Service:
     return made
 
 
+@pytest.mark.slow
 def test_service_is_backed_up_while_it_runs_and_restored_with_what_came_after(
     service: Service, tmp_path: Path
 ) -> None:

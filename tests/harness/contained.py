@@ -1,4 +1,4 @@
-"""Real ASiC containers, and a paper, of a house in a folder: a file, a digest alone, hours later."""
+"""Real ASiC containers and a paper, of a house in a folder: a file, a digest alone, hours later."""
 
 from __future__ import annotations
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import zipfile
 from pathlib import Path
 
+import pytest
+
 from tests.harness.contained import Contained
-from tests.judges.conftest import Dss
+from tests.harness.dss import Dss
 
 PASSED = "PASSED null"
 MANIFEST_TOKEN = "CONTAINER_TIMESTAMP META-INF/timestamp001.tst"
@@ -15,6 +17,8 @@ BLINDED = (
     "validation!"
 )
 """Of a record whose leaf stands beside a value that blinds it."""
+
+pytestmark = pytest.mark.slow  # Java, and Maven
 
 
 def test_dss_accepts_every_container(dss: Dss, contained: Contained) -> None:

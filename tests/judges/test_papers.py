@@ -14,7 +14,7 @@ from certs.wording import LANGS
 from tests.certs import papers
 from tests.certs.test_pades import make_desk
 from tests.harness.contained import Contained
-from tests.judges.conftest import Dss
+from tests.harness.dss import Dss
 
 JAVA = Path(__file__).with_name("java")
 BUILD_S, JUDGE_S = 300, 300
@@ -23,6 +23,8 @@ NAMES = {
     "right to left": "חוזה שכירות " * 20 + ".pdf",
     "both ways": "invoice\u202efdp.exe عقد الإيجار 合同.pdf",
 }
+
+pytestmark = pytest.mark.slow  # Java, and Maven
 
 
 @pytest.fixture(scope="module")
