@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 NOTARY_HOME ?= var
 export NOTARY_HOME
 # How many tests run at once. Each file's tests stay together, as do the services they share.
-JOBS ?= 3
+JOBS ?= 2
 SOAK_MINUTES ?= 60
 
 .PHONY: help run demo test check slow fault soak bench lock pyz page vendor clean

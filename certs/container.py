@@ -27,11 +27,11 @@ from certs.destruction import FILE_NAME as DESTRUCTION_NAME
 from certs.errors import CertificateMalformed
 
 MAX_PDF_BYTES = 64 * 1024 * 1024
-MAX_ENTRIES = 64
+MAX_ENTRIES = 512
 MAX_RATIO = 200
 """A certificate is base64 for its most part: no honest packer shrinks it two-hundredfold."""
 
-_MAX_DIRECTORY_BYTES = MAX_ENTRIES * 4096
+_MAX_DIRECTORY_BYTES = MAX_ENTRIES * 512
 _HEAD_BYTES = 1024
 _ENCRYPTED = 0x1
 # APPNOTE.TXT 4.3.7, 4.3.16, 4.3.14: signature and the lengths that matter here.

@@ -8,9 +8,9 @@ import { inflateSync } from "./vendor/vendor.js";
 
 const CERTIFICATE = "certificate.json";
 const ORIGINAL_FOLDER = "original/";
-const MAX_ENTRIES = 64;
+const MAX_ENTRIES = 512;
 const MAX_RATIO = 200;
-const MAX_DIRECTORY_BYTES = MAX_ENTRIES * 4096;
+const MAX_DIRECTORY_BYTES = MAX_ENTRIES * 512;
 const END_BYTES = 22;
 const END64_BYTES = 56;
 const LOCATOR64_BYTES = 20;

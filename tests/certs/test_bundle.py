@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from certs.bundle import MAX_NAME_BYTES, UNNAMED, safe_name, write_bundle
 from certs.certificate import Certificate
+from certs.container import read_container
 from certs.errors import OriginalDiffers
 from certs.seal import sign_certificate
 from tests.certs import papers
@@ -266,3 +267,11 @@ def test_no_name_escapes_its_folder(name: str) -> None:
     assert not set('/\\:*?"<>|\0\n\r') & set(safe)
     assert len(safe.encode()) <= MAX_NAME_BYTES
     assert safe_name(safe) == safe
+
+
+def test_a_bundle_of_as_many_timestamps_as_a_certificate_may_have_can_be_read() -> None:
+    draft = papers.draft()
+    draft = replace(draft, timestamps=draft.timestamps[:1] * 64)
+    certificate = sign_certificate(draft, papers.SEALING_KEY)
+    data = b"".join(bundle(certificate))
+    assert read_container(io.BytesIO(data), "bundle.zip").certificate == certificate.encode()
