@@ -18,7 +18,8 @@ settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
 # What the tests themselves are asked to do; all other settings would change the services.
 OURS = (
-    "NOTARY_KILLS", "NOTARY_SEED", "NOTARY_TEST_GIB", "NOTARY_ONE_ROW_IN", "NOTARY_ONE_FAULT_IN",
+    "NOTARY_KILLS", "NOTARY_SEED", "NOTARY_TEST_GIB",
+    "NOTARY_TEST_ORIGINALS", "NOTARY_ONE_ROW_IN", "NOTARY_ONE_FAULT_IN",
     "NOTARY_ONE_SLOW_IN",
 )  # fmt: skip
 for _name in [name for name in os.environ if name.startswith("NOTARY_") and name not in OURS]:

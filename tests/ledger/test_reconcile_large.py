@@ -22,7 +22,7 @@ from notary.register import DEPOSIT
 from tests.harness.certified import open_house
 from tests.harness.server import REPOSITORY
 
-ORIGINALS = 1_000_000
+ORIGINALS = int(os.environ.get("NOTARY_TEST_ORIGINALS", "1000000"))
 ALLOWED_MIB = 64
 PATIENCE_S = 3_600
 GONE, STRAY = 7, 13
