@@ -4,23 +4,24 @@
 import { b64url, equal, hex, sha256, utf8 } from "./bytes.js";
 import { parseCertificate } from "./certificate.js";
 import { compare, registeredContent } from "./comparing.js";
-import { Broken, Malformed, Unreadable, UnsupportedFormat, Unverifiable } from "./errors.js";
-import { checkInclusion, leafHash } from "./merkle.js";
-import { openCheckpoint, parseVkey } from "./note.js";
-import { NONE, meetPolicy, parsePolicy } from "./policy.js";
+import { Broken, Malformed, Unverifiable } from "./errors.js";
+import { Examination } from "./examination.js";
+import { leafHash } from "./merkle.js";
+import { parseVkey } from "./note.js";
+import { meetPolicy, parsePolicy } from "./policy.js";
 import { EVIDENCE, disclosed, parseRecord } from "./record.js";
 import { EVIDENCE_TYPE, checkStatement, parseStatement } from "./statement.js";
 import { ed25519Holds } from "./signatures.js";
-import { Checks, EXIT_STATUS, Stop, only } from "./verdict.js";
+import { EXIT_STATUS, Stop, only } from "./verdict.js";
 import { judgeTimes, knownDigests } from "./verify_time.js";
 
 /** Judges the bytes of a `certificate.json` (null where there are none) and, if given, a document
  *  {sha256 in hex, size, name, isCertificate, near} against it. There is always a report. */
 export function verify(data, document, trust) {
-  const examination = new Examination(trust);
+  const examination = new OfCertificate(trust);
   let [facts, verdict, code] = [null, null, null];
   try {
-    const certificate = examination.read(data);
+    const certificate = examination.format(parseCertificate, data ?? new Uint8Array());
     facts = examination.examine(certificate);
     [verdict, code] = examination.withTime(compare(facts.sections, document, examination));
   } catch (stop) {
@@ -34,7 +35,7 @@ export function verify(data, document, trust) {
   };
 }
 
-class Examination extends Checks {
+class OfCertificate extends Examination {
   constructor(trust) {
     super();
     this.trust = trust;
@@ -47,19 +48,6 @@ class Examination extends Checks {
     if (verdict !== "confirmed") return [verdict, code];
     if (this.timeUndecided !== null) return ["undecided", this.timeUndecided];
     return [verdict, this.unstamped ? "match_not_yet_anchored" : code];
-  }
-
-  read(data) {
-    try {
-      const certificate = parseCertificate(data ?? new Uint8Array());
-      this.pass("certificate_format");
-      return certificate;
-    } catch (error) {
-      only(error, Unreadable, UnsupportedFormat);
-      const newer = error instanceof UnsupportedFormat;
-      const code = newer ? "unsupported_version" : "certificate_unreadable";
-      throw this.leave("certificate_format", code, error.message);
-    }
   }
 
   examine(certificate) {
@@ -202,44 +190,10 @@ class Examination extends Checks {
 
   /** The signed text of the checkpoint. */
   log({ log: entry }, keys, leaf) {
-    let opened;
-    try {
-      opened = openCheckpoint(entry.checkpoint, keys);
-      const { origin, size } = opened.checkpoint;
-      if (origin !== entry.origin || size !== BigInt(entry.size)) {
-        throw new Broken(
-          `checkpoint is of '${origin}' at size ${size}, certificate says '${entry.origin}' at ` +
-            `${entry.size}`,
-        );
-      }
-    } catch (error) {
-      if (error instanceof Unverifiable) throw this.leave("checkpoint", "unknown_key", error.message);
-      throw this.fail("checkpoint", "checkpoint_invalid", only(error, Malformed, Broken));
-    }
-    this.pass("checkpoint", `${opened.signatures} signatures`);
-    try {
-      const { index, size, inclusionProof: proof } = entry;
-      checkInclusion({ index, size, leaf, proof, root: opened.checkpoint.root });
-    } catch (error) {
-      throw this.fail("inclusion", "inclusion_proof_invalid", only(error, Broken));
-    }
-    this.pass("inclusion", `leaf ${entry.index} of ${entry.size}`);
-    this.witnesses(entry.checkpoint);
+    const text = this.entered(entry, { origin: entry.origin, keys, leaf, paper: "certificate" });
+    this.witnesses(entry.checkpoint, this.trust?.witnessPolicy ?? null);
     this.ownPolicy(entry);
-    return opened.text;
-  }
-
-  /** The quorum that the trust file asks for, if it asks for one. */
-  witnesses(checkpoint) {
-    const policy = this.trust?.witnessPolicy ?? null;
-    if (policy === null || policy.quorum === NONE) return;
-    try {
-      this.pass("witnesses", meetPolicy(policy, checkpoint).join(", "));
-    } catch (error) {
-      if (error instanceof Broken) throw this.fail("witnesses", "checkpoint_invalid", error);
-      only(error, Unverifiable);
-      throw this.leave("witnesses", "witness_quorum_missing", error.message);
-    }
+    return text;
   }
 
   /** The policy that the certificate says its cosignatures meet, if it says one. */

@@ -3,15 +3,14 @@
 
 import { equal, hex, sha256, utf8 } from "./bytes.js";
 import { parseDestruction } from "./destruction.js";
-import { Broken, Malformed, Unreadable, UnsupportedFormat, Unverifiable } from "./errors.js";
-import { checkInclusion, leafHash } from "./merkle.js";
-import { openCheckpoint } from "./note.js";
-import { NONE, meetPolicy } from "./policy.js";
+import { Broken, Malformed } from "./errors.js";
+import { Examination } from "./examination.js";
+import { leafHash } from "./merkle.js";
 import { CUSTODY, disclosed, parseRecord } from "./record.js";
 import { canonicalText } from "./json.js";
 import { ed25519Holds } from "./signatures.js";
 import { CUSTODY_TYPE, checkStatement, parseStatement } from "./statement.js";
-import { Checks, EXIT_STATUS, Stop, only } from "./verdict.js";
+import { EXIT_STATUS, Stop, only } from "./verdict.js";
 
 /** How every one begins, its names being sorted. */
 export const DESTRUCTION = utf8('{"approved":');
@@ -19,10 +18,10 @@ export const DESTRUCTION = utf8('{"approved":');
 /** Judges the bytes of a `destruction.json`. There is always a report; what was registered is no
  *  part of it. */
 export function verifyDestruction(data, trust) {
-  const examination = new Examination();
+  const examination = new OfDestruction();
   let [verdict, code] = ["confirmed", "disposal_confirmed"];
   try {
-    examination.examine(examination.read(data), trust);
+    examination.examine(examination.format(parseDestruction, data), trust);
   } catch (stop) {
     if (!(stop instanceof Stop)) throw stop;
     ({ verdict, code } = stop);
@@ -33,27 +32,16 @@ export function verifyDestruction(data, trust) {
   };
 }
 
-class Examination extends Checks {
-  read(data) {
-    try {
-      const destruction = parseDestruction(data);
-      this.pass("certificate_format");
-      return destruction;
-    } catch (error) {
-      only(error, Unreadable, UnsupportedFormat);
-      const newer = error instanceof UnsupportedFormat;
-      const code = newer ? "unsupported_version" : "certificate_unreadable";
-      throw this.leave("certificate_format", code, error.message);
-    }
-  }
-
+class OfDestruction extends Examination {
   examine(destruction, trust) {
     this.keys(destruction, trust);
     this.signature(destruction, trust);
     this.record(destruction);
     this.statement(destruction, trust);
-    this.log(destruction.entry, trust);
-    this.witnesses(destruction.entry.checkpoint, trust);
+    const { entry } = destruction;
+    const leaf = leafHash(entry.statement);
+    this.entered(entry, { origin: trust.origin, keys: trust.logKeys, leaf, paper: "the certificate" });
+    this.witnesses(entry.checkpoint, trust.witnessPolicy);
   }
 
   keys({ signature, issuer }, trust) {
@@ -120,43 +108,6 @@ class Examination extends Checks {
       throw this.fail("statement", "statement_invalid", only(error, Malformed, Broken));
     }
     this.pass("statement");
-  }
-
-  log(entry, trust) {
-    let opened;
-    try {
-      opened = openCheckpoint(entry.checkpoint, trust.logKeys);
-      const { origin, size } = opened.checkpoint;
-      if (origin !== trust.origin || size !== BigInt(entry.size)) {
-        throw new Broken(
-          `checkpoint is of '${origin}' at size ${size}, the certificate says '${trust.origin}' at ` +
-            `${entry.size}`,
-        );
-      }
-    } catch (error) {
-      if (error instanceof Unverifiable) throw this.leave("checkpoint", "unknown_key", error.message);
-      throw this.fail("checkpoint", "checkpoint_invalid", only(error, Malformed, Broken));
-    }
-    this.pass("checkpoint", `${opened.signatures} signatures`);
-    try {
-      const { index, size, inclusionProof: proof } = entry;
-      const leaf = leafHash(entry.statement);
-      checkInclusion({ index, size, leaf, proof, root: opened.checkpoint.root });
-    } catch (error) {
-      throw this.fail("inclusion", "inclusion_proof_invalid", only(error, Broken));
-    }
-    this.pass("inclusion", `leaf ${entry.index} of ${entry.size}`);
-  }
-
-  witnesses(checkpoint, { witnessPolicy: policy }) {
-    if (policy === null || policy.quorum === NONE) return;
-    try {
-      this.pass("witnesses", meetPolicy(policy, checkpoint).join(", "));
-    } catch (error) {
-      if (error instanceof Broken) throw this.fail("witnesses", "checkpoint_invalid", error);
-      only(error, Unverifiable);
-      throw this.leave("witnesses", "witness_quorum_missing", error.message);
-    }
   }
 }
 
