@@ -61,27 +61,32 @@ def check_seal(
     """
     signature = certificate.signature
     known = certificate.keys.certificate if keys is None else keys
-    try:
-        signer = signer_among(known, signature)
-    except UnknownKey as exc:
-        raise (SealInvalid(str(exc)) if keys is None else exc) from exc
     signed = certificate.unsigned_bytes() if data is None else signed_part(certificate, data)
-    verify_signature(signer, signature, signed, of=f"certificate {certificate.certificate_id}")
-    return signer
+    try:
+        return check_signature(
+            known, signature, signed, of=f"certificate {certificate.certificate_id}"
+        )
+    except UnknownKey as exc:
+        if keys is not None:
+            raise
+        raise SealInvalid(str(exc)) from exc
 
 
-def signer_among(keys: Sequence[Key], signature: Signature) -> Key:
-    """Raises UnknownKey."""
-    for key in keys:
-        if key.kid == signature.kid:
-            return key
-    known = ", ".join(key.kid.hex() for key in keys) or "none"
-    raise UnknownKey(f"signed by key {signature.kid.hex()}, known are {known}")
+def sign(key: SealingKey, data: bytes) -> Signature:
+    """What stands under a paper whose signed bytes are `data`."""
+    kid = Key.of(key.public_key().public_bytes_raw()).kid
+    return Signature(kid=kid, value=key.sign(data))
 
 
-def verify_signature(signer: Key, signature: Signature, signed: bytes, *, of: str) -> None:
-    """Raises SealInvalid; `of` names the paper in its message."""
+def check_signature(keys: Sequence[Key], signature: Signature, signed: bytes, *, of: str) -> Key:
+    """The key of `keys` that made it. Raises UnknownKey, SealInvalid; `of` names the paper in its
+    message."""
+    signer = next((key for key in keys if key.kid == signature.kid), None)
+    if signer is None:
+        known = ", ".join(key.kid.hex() for key in keys) or "none"
+        raise UnknownKey(f"signed by key {signature.kid.hex()}, known are {known}")
     try:
         Ed25519PublicKey.from_public_bytes(signer.public_key).verify(signature.value, signed)
     except (InvalidSignature, ValueError) as exc:
         raise SealInvalid(f"{of} is not what key {signer.kid.hex()} signed") from exc
+    return signer

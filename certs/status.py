@@ -18,7 +18,7 @@ from certs.certificate import Key, Signature, read_signature, signature_members
 from certs.entry import Entry, read_entry
 from certs.errors import CertificateMalformed, UnsupportedFormat
 from certs.reading import Node, rfc3339
-from certs.seal import SealingKey, signer_among, verify_signature
+from certs.seal import SealingKey, check_signature, sign
 
 TYPE = "evidence-certificate-status/v1"
 MEDIA_TYPE = "application/vnd.evidence-certificate-status+json"
@@ -81,17 +81,13 @@ class CertificateStatus:
 
     def check_seal(self, keys: Sequence[Key]) -> Key:
         """The key of `keys` that signed it. Raises SealInvalid, UnknownKey."""
-        signer = signer_among(keys, self.signature)
         of = f"status of certificate {self.draft.certificate_id}"
-        verify_signature(signer, self.signature, self.draft.signed_bytes(), of=of)
-        return signer
+        return check_signature(keys, self.signature, self.draft.signed_bytes(), of=of)
 
 
 def sign_status(draft: StatusDraft, key: SealingKey) -> CertificateStatus:
     """Signed by the certificates' key."""
-    signer = Key.of(key.public_key().public_bytes_raw())
-    value = key.sign(draft.signed_bytes())
-    return CertificateStatus(draft=draft, signature=Signature(kid=signer.kid, value=value))
+    return CertificateStatus(draft=draft, signature=sign(key, draft.signed_bytes()))
 
 
 def parse_status(data: bytes) -> CertificateStatus:
