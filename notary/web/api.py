@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -20,6 +20,7 @@ from notary.declaration import parse_label
 from notary.digest import SHA256, encode_digest_field, parse_digests
 from notary.errors import Conflict, MalformedInput, Rejected
 from notary.ers import MEDIA_TYPE as RECORD_TYPE
+from notary.issue import Issued
 from notary.model import Case, Deposit, EventKind, Principal, check_label, uuid7
 from notary.provenance import MAX_BYTES as PROVENANCE_BYTES
 from notary.register import insert_case, insert_party
@@ -211,6 +212,18 @@ def certificate_pdf(deposit_id: str) -> Response:
     )
 
 
+def _bundled(
+    deposit_id: str, ending: str, media: str, write: Callable[[Deposit, Issued], Iterator[bytes]]
+) -> Response:
+    """Recorded once it is known that there is something to give, and before any of it is given."""
+    by = auth.principal()
+    deposit = _known(by, deposit_id, Act.ISSUE_CERTIFICATE)
+    _known(by, deposit_id, Act.READ_CONTENT)
+    chunks = write(deposit, office().issue.certificate(deposit, by=by))
+    _record(EventKind.DOWNLOADED, by, deposit, subject=f"bundle.{ending}")
+    return _download(chunks, media, f"bundle-{deposit.id}.{ending}")
+
+
 @bp.get("/deposits/<deposit_id>/bundle.zip")
 @describe(
     "Certificate, original and proofs in one file",
@@ -219,13 +232,7 @@ def certificate_pdf(deposit_id: str) -> Response:
     path=ID,
 )
 def bundle(deposit_id: str) -> Response:
-    by = auth.principal()
-    deposit = _known(by, deposit_id, Act.ISSUE_CERTIFICATE)
-    _known(by, deposit_id, Act.READ_CONTENT)
-    issued = office().issue.certificate(deposit, by=by)
-    _record(EventKind.DOWNLOADED, by, deposit, subject="bundle.zip")
-    chunks = office().issue.bundle(deposit, issued)
-    return _download(chunks, "application/zip", f"bundle-{deposit.id}.zip")
+    return _bundled(deposit_id, "zip", "application/zip", office().issue.bundle)
 
 
 @bp.get("/deposits/<deposit_id>/bundle.asice")
@@ -236,13 +243,7 @@ def bundle(deposit_id: str) -> Response:
     path=ID,
 )
 def bundle_asice(deposit_id: str) -> Response:
-    by = auth.principal()
-    deposit = _known(by, deposit_id, Act.ISSUE_CERTIFICATE)
-    _known(by, deposit_id, Act.READ_CONTENT)
-    issued = office().issue.certificate(deposit, by=by)
-    chunks = office().issue.extended(deposit, issued)
-    _record(EventKind.DOWNLOADED, by, deposit, subject="bundle.asice")
-    return _download(chunks, EXTENDED_TYPE, f"bundle-{deposit.id}.asice")
+    return _bundled(deposit_id, "asice", EXTENDED_TYPE, office().issue.extended)
 
 
 @bp.get("/deposits/<deposit_id>/bundle.asics")
@@ -253,13 +254,7 @@ def bundle_asice(deposit_id: str) -> Response:
     path=ID,
 )
 def bundle_asics(deposit_id: str) -> Response:
-    by = auth.principal()
-    deposit = _known(by, deposit_id, Act.ISSUE_CERTIFICATE)
-    _known(by, deposit_id, Act.READ_CONTENT)
-    issued = office().issue.certificate(deposit, by=by)
-    chunks = office().issue.simple(deposit, issued)
-    _record(EventKind.DOWNLOADED, by, deposit, subject="bundle.asics")
-    return _download(chunks, SIMPLE_TYPE, f"bundle-{deposit.id}.asics")
+    return _bundled(deposit_id, "asics", SIMPLE_TYPE, office().issue.simple)
 
 
 @bp.get("/deposits/<deposit_id>/timestamp.tsr")
