@@ -3,17 +3,15 @@ Maven outside the tree, and asked without any network."""
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
-
 from tests.harness.contained import Contained
+from tests.harness.java import build_java
 
 JAVA = Path(__file__).resolve().parents[1] / "judges" / "dss"
-BUILD_S, JUDGE_S = 300, 300
+JUDGE_S = 300
 
 Said = dict[str, dict[str, tuple[str, str]]]
 """For each file, for each thing in it: the indication, and why."""
@@ -37,19 +35,5 @@ class Dss:
 
 
 def build_dss(folder: Path) -> Dss:
-    """Skips where Java or Maven is missing or fetches none."""
-    for program in ("java", "javac", "mvn"):
-        if shutil.which(program) is None:
-            pytest.skip(f"{program} is not installed: EU DSS was not asked")
-    fetched = subprocess.run(
-        ["mvn", "-q", "-B", "-f", JAVA / "pom.xml", "dependency:copy-dependencies",
-         f"-DoutputDirectory={folder / 'lib'}"],
-        capture_output=True, text=True, timeout=BUILD_S, check=False,
-    )  # fmt: skip
-    if fetched.returncode != 0:
-        pytest.skip(f"Maven fetched no EU DSS: {fetched.stdout[-300:]}")
-    subprocess.run(
-        ["javac", "-cp", f"{folder / 'lib'}/*", "-d", folder, JAVA / "Dss.java"],
-        check=True, timeout=BUILD_S,
-    )  # fmt: skip
+    build_java(JAVA, "Dss", folder)
     return Dss(classes=folder)

@@ -3,7 +3,6 @@ EU DSS (PAdES)."""
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -15,9 +14,10 @@ from tests.certs import papers
 from tests.certs.test_pades import make_desk
 from tests.harness.contained import Contained
 from tests.harness.dss import Dss
+from tests.harness.java import build_java
 
 JAVA = Path(__file__).with_name("java")
-BUILD_S, JUDGE_S = 300, 300
+JUDGE_S = 300
 NAMES = {
     "long": "W" * 300,
     "right to left": "חוזה שכירות " * 20 + ".pdf",
@@ -29,22 +29,8 @@ pytestmark = pytest.mark.slow  # Java, and Maven
 
 @pytest.fixture(scope="module")
 def verapdf(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Its classes, built outside the tree. Skips where Java or Maven is missing or fetches none."""
-    for program in ("java", "javac", "mvn"):
-        if shutil.which(program) is None:
-            pytest.skip(f"{program} is not installed: veraPDF was not asked")
     folder = tmp_path_factory.mktemp("verapdf")
-    fetched = subprocess.run(
-        ["mvn", "-q", "-B", "-f", JAVA / "pom.xml", "dependency:copy-dependencies",
-         f"-DoutputDirectory={folder / 'lib'}"],
-        capture_output=True, text=True, timeout=BUILD_S, check=False,
-    )  # fmt: skip
-    if fetched.returncode != 0:
-        pytest.skip(f"Maven fetched no veraPDF: {fetched.stdout[-300:]}")
-    subprocess.run(
-        ["javac", "-cp", f"{folder / 'lib'}/*", "-d", folder, JAVA / "Verapdf.java"],
-        check=True, timeout=BUILD_S,
-    )  # fmt: skip
+    build_java(JAVA, "Verapdf", folder)
     return folder
 
 

@@ -109,7 +109,7 @@ def of_records(house: House, draft: UnsignedCertificate) -> list[Case]:
     spoiled[-1] ^= 1
     assert first.reduced is not None
     shorter = replace(first, reduced=first.reduced[:-1])
-    with_sha512 = _house(("sm3", "sha-512"))
+    with_sha512 = house_of(("sm3", "sha-512"))
 
     def case(name: str, why: str, code: str, record: bytes, **other: Any) -> Case:
         by = other.pop("by", house)
@@ -163,7 +163,7 @@ def of_records(house: House, draft: UnsignedCertificate) -> list[Case]:
 # --- what the record shows ------------------------------------------------------------------------
 
 
-def _house(algorithms: tuple[str, ...] = ("sm3",), *, stored: bool = True) -> House:
+def house_of(algorithms: tuple[str, ...] = ("sm3",), *, stored: bool = True) -> House:
     digester = Digester(algorithms)
     digester.update(CONTENT)
     content = {
@@ -181,7 +181,7 @@ def _house(algorithms: tuple[str, ...] = ("sm3",), *, stored: bool = True) -> Ho
 
 
 def of_content() -> list[Case]:
-    its = _house(stored=False)
+    its = house_of(stored=False)
     return [
         Case(
             name="match_digest_only_record", verdict="confirmed", code="match_digest_only_record",

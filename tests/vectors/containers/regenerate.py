@@ -29,13 +29,12 @@ from certs.asic import (
 )
 from certs.bundle import write_bundle
 from certs.certificate import Certificate, EvidenceRecordOf, parse_certificate
-from notary.digest import Digester
 from notary.ers import ArchiveTimestamp, EvidenceRecord
-from notary.record import EVIDENCE, build_record
 from notary.tlog.proof import TlogProof
 from notary.tsp import parse_response
 from tests.vectors.certificates.case import STATUS
-from tests.vectors.certificates.house import CONTENT, RECEIVED, House, seed
+from tests.vectors.certificates.cases_of_age import house_of
+from tests.vectors.certificates.house import CONTENT, House
 
 HERE = Path(__file__).parent
 ORIGINAL = "original/minutes.txt"
@@ -147,23 +146,6 @@ def good_cases(house: House) -> list[Case]:
     ]  # fmt: skip
 
 
-def digest_only_house() -> House:
-    digester = Digester()
-    digester.update(CONTENT)
-    content = {
-        "digests": digester.digests(),
-        "size": len(CONTENT),
-        "name": "minutes.txt",
-        "media_type": {"declared": "text/plain", "detected": None},
-        "stored": False,
-    }
-    record = build_record(
-        type_=EVIDENCE, id_="01a20cd5-6bb0-7a1c-8f2e-5d1f0a7be6c2", received_at=RECEIVED,
-        sections={"content": content}, salts=seed("salt of content"),
-    )  # fmt: skip
-    return House("main", record=record)
-
-
 def digest_only_cases(house: House) -> list[Case]:
     empty = whole(house, prepared(house, certificate_of(house), stored=False))
     case = partial(Case, container=True)
@@ -231,7 +213,7 @@ def main() -> None:
     house = House("main")
     for case in [*good_cases(house), *altered_cases(house)]:
         write(case, house)
-    its = digest_only_house()
+    its = house_of((), stored=False)
     for case in digest_only_cases(its):
         write(case, its)
 
